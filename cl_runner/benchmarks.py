@@ -1,0 +1,168 @@
+"""Benchmarks: tasks made from one dataset by permuting its pixels, rotating it or splitting its classes.
+
+The dataset lies on the device once, as bytes. A task is a way to index and transform it, applied batch by
+batch; the tasks of a stack of runs differ by run (permutations, class order), since each has its own seed.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_runner.config import BenchmarkConfig
+from cl_runner.data import Dataset, Split
+from cl_runner.likelihoods import Categorical
+from cl_runner.seeding import generator
+
+
+class Benchmark:
+    """The tasks of R runs.
+
+    Scenarios (van de Ven & Tolias 2019, arXiv 1904.07734): `domain`, one head shared by all tasks; `task`,
+    a head for each task, which is known at test time; `class`, one head over the classes of all tasks, those
+    seen so far competing.
+
+    Args:
+        config: its settings.
+        dataset: the images.
+        seeds: of the runs; each draws its own permutations or class order.
+        device, dtype: of the batches.
+
+    Samples are named by ids: task · N + index, N the size of the dataset's training or test split.
+    """
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        dataset: Dataset,
+        seeds: Sequence[int],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.tasks, self.scenario, self.family = config.tasks, config.scenario, config.family
+        self.classes_per_task = config.classes_per_task
+        self.runs, self.device, self.dtype = len(seeds), torch.device(device), dtype
+        self.side = dataset.info.side
+        self.inputs = self.side**2
+        self.outputs = self.classes_per_task * (1 if self.scenario == "domain" else self.tasks)
+        self.likelihood = Categorical()
+        self._splits = {
+            train: Split(split.images.to(self.device), split.labels.to(self.device))
+            for train, split in ((True, dataset.train), (False, dataset.test))
+        }
+        mean, deviation = _mean_and_deviation(dataset.train.images) if config.normalize else (0.0, dataset.info.scale)
+        self._shift = torch.tensor(-mean / deviation, device=self.device, dtype=dtype)
+        self._scale = 1 / deviation
+        if self.family == "permuted":
+            self._permutations = self._draw_permutations(seeds)
+        elif self.family == "rotated":
+            self._grids = _rotation_grids(self.tasks, self.side).to(self.device, dtype)
+        # Position of each class in the run's class order, (R, classes); the identity unless the classes are split.
+        self._positions = torch.arange(dataset.info.classes, device=self.device).repeat(self.runs, 1)
+        if self.family == "split":
+            for run, seed in enumerate(seeds):
+                order = torch.randperm(dataset.info.classes, generator=generator(seed, "tasks"))
+                self._positions[run] = order.argsort()
+
+    def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
+        """Per run, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""
+        labels = self._splits[train].labels.cpu()
+        everything = torch.arange(len(labels))
+        ids: list[Tensor] = []
+        for run in range(self.runs):
+            of_task = self._positions[run].cpu()[labels] // self.classes_per_task
+            split = self.family == "split"
+            ids.append(torch.cat([task * len(labels) + (everything[of_task == task] if split else everything)
+                                  for task in tasks]))
+        return ids
+
+    def inputs_of(self, ids: Tensor, tasks: Sequence[int], *, train: bool) -> Tensor:
+        """Inputs `(R, B, D)` of samples.
+
+        Args:
+            ids: `(R, B)` on the device.
+            tasks: the tasks that the samples are of; one task is faster than a mixture.
+        """
+        split = self._splits[train]
+        size = len(split.labels)
+        index = ids - tasks[0] * size if len(tasks) == 1 else ids % size
+        # index_select moves whole rows of bytes, several times faster than indexing by a matrix.
+        pixels = split.images.index_select(0, index.flatten()).view(*ids.shape, self.inputs)
+        return self._transform(pixels, tasks[0] if len(tasks) == 1 else ids // size)
+
+    def labels_of(self, ids: Tensor, *, train: bool) -> Tensor:
+        """Labels `(R, B)` of samples, as indices of outputs."""
+        labels = self._splits[train].labels
+        found = labels[ids % len(labels)]
+        if self.family == "split":
+            found = self._positions.gather(1, found) % self.classes_per_task
+        return found if self.scenario == "domain" else found + ids // len(labels) * self.classes_per_task
+
+    def mask_inactive(self, outputs: Tensor, ids: Tensor, tasks: Sequence[int], seen: int, *, train: bool) -> Tensor:
+        """Outputs `(R, B, C)` with −inf for the classes that do not compete for these samples.
+
+        Args:
+            ids, tasks: as for `inputs_of`.
+            seen: number of tasks seen so far; a task still to come (tested for forward transfer) counts as seen.
+        """
+        if self.scenario == "domain":
+            return outputs
+        if self.scenario == "task" and len(tasks) > 1:
+            task = ids // len(self._splits[train].labels)
+            head = torch.arange(self.outputs, device=outputs.device) // self.classes_per_task
+            return outputs.masked_fill(head != task[..., None], -torch.inf)
+        active = self.active_classes(max(tasks), seen)
+        masked = torch.full_like(outputs, -torch.inf)
+        masked[..., active] = outputs[..., active]
+        return masked
+
+    def active_classes(self, task: int, seen: int) -> Tensor:
+        """The outputs that compete in `task` after `seen` tasks, `(K,)`."""
+        first = task * self.classes_per_task if self.scenario == "task" else 0
+        last = self.outputs if self.scenario == "domain" else (task + 1) * self.classes_per_task
+        if self.scenario == "class":
+            last = max(last, seen * self.classes_per_task)
+        return torch.arange(first, last, device=self.device)
+
+    def _transform(self, pixels: Tensor, task: int | Tensor) -> Tensor:
+        runs, size, inputs = pixels.shape
+        if self.family == "permuted" and isinstance(task, Tensor):
+            every_run = torch.arange(runs, device=self.device)[:, None]
+            pixels = pixels.gather(2, self._permutations[every_run, task])
+        elif self.family == "permuted" and task > 0:
+            pixels = pixels.gather(2, self._permutations[:, task, None].expand(runs, size, inputs))
+        # Bytes to normalised numbers in one pass.
+        values = torch.add(self._shift, pixels, alpha=self._scale)
+        if self.family == "rotated":
+            grid = self._grids[task].expand(runs, size, self.side, self.side, 2).flatten(0, 1)
+            images = values.sub_(self._shift).view(runs * size, 1, self.side, self.side)
+            turned = torch.nn.functional.grid_sample(images, grid, align_corners=False)
+            values = turned.view(runs, size, inputs).add_(self._shift)
+        return values
+
+    def _draw_permutations(self, seeds: Sequence[int]) -> Tensor:
+        drawn = []
+        for seed in seeds:
+            source = generator(seed, "tasks")
+            drawn.append(torch.stack([
+                torch.randperm(self.inputs, generator=source) if task else torch.arange(self.inputs)
+                for task in range(self.tasks)
+            ]))
+        return torch.stack(drawn).to(self.device)
+
+
+def _mean_and_deviation(images: Tensor) -> tuple[float, float]:
+    """Over all pixels, from their histogram: exact, and without a float copy of the images."""
+    counts = torch.bincount(images.flatten().int()).double()
+    values = torch.arange(len(counts), dtype=torch.float64)
+    mean = float((counts * values).sum() / counts.sum())
+    return mean, float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
+
+
+def _rotation_grids(tasks: int, side: int) -> Tensor:
+    """Sampling grids `(T, side, side, 2)` that turn images counter-clockwise by angles from 0 to 180 degrees."""
+    angles = torch.linspace(0, torch.pi, tasks, dtype=torch.float64)
+    zero = torch.zeros_like(angles)
+    rows = [torch.stack([angles.cos(), -angles.sin(), zero], -1), torch.stack([angles.sin(), angles.cos(), zero], -1)]
+    return torch.nn.functional.affine_grid(torch.stack(rows, 1), [tasks, 1, side, side], align_corners=False)

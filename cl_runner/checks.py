@@ -1,0 +1,161 @@
+"""From a composed Hydra config to a checked `Config`, with errors that name the field.
+
+Nothing here imports torch unless a GPU is asked for, so that a bad setting is refused at once.
+"""
+
+import copy
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.config import Config
+from cl_runner.data import DATASETS
+from cl_runner.errors import ConfigError
+
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", list[int]: "a list of integers"}
+
+
+def checked(composed: DictConfig) -> Config:
+    """The typed config; raises `ConfigError` for an unknown key, a missing value or one out of range."""
+    composed = copy.deepcopy(composed)
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    _refuse_unknown_keys(composed, Config, prefix="")
+    try:
+        config = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise from_composition(error) from error
+    assert isinstance(config, Config)
+    for key, value, allowed in _limits(config):
+        if value is not None and not allowed.allows(value):
+            raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
+    _check_together(config)
+    _check_device(config.device)
+    return config
+
+
+def describe(key: str) -> str:
+    """What the setting `key` (dotted) allows, in words; for an unknown key, what stands in its place."""
+    owner: Any = Config
+    *groups, name = key.split(".")
+    for group in groups:
+        owner = get_type_hints(owner).get(group)
+        if not is_dataclass(owner):
+            return describe(".".join(groups))
+    hints = get_type_hints(owner)
+    if name not in hints:
+        near = difflib.get_close_matches(name, hints, n=1)
+        hint = f" (did you mean {'.'.join([*groups, near[0]])}?)" if near else ""
+        return ", ".join(hints) + hint
+    kind = hints[name]
+    if is_dataclass(kind):
+        return "the name of one of its options, or its settings " + ", ".join(get_type_hints(kind))
+    optional = type(None) in get_args(kind)
+    base = next(item for item in get_args(kind) if item is not type(None)) if optional else kind
+    limit = next(item.metadata.get("allowed") for item in fields(owner) if item.name == name)
+    words = str(limit) if base is str and limit else " ".join(filter(None, [_KINDS[base], str(limit or "")]))
+    return words + (", or null" if optional else "")
+
+
+def from_composition(error: Exception) -> ConfigError:
+    """One line for an error that Hydra or OmegaConf raised while composing."""
+    options = getattr(error, "options", None)
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing and options:
+        group, _, given = str(missing).rpartition("/")
+        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(options)}")
+    text = str(error).strip()
+    override = re.search(r"overrid\w* '?\+{0,2}~?([\w./@-]+)=?([^'\n]*)'?", text)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None) or (override[1] if override else None)
+    if text.startswith("Error parsing override"):
+        return ConfigError(" ".join(text.splitlines()[:2]) + "; settings are given as key=value")
+    if not key:
+        return ConfigError(text.splitlines()[0])
+    key = re.sub(r"\[.*", "", key)
+    if text.startswith("Could not override") or "append to config" in text or "not in" in str(cause).splitlines()[0]:
+        return ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
+    given = override[2] if override and override[2] else getattr(cause, "value", None)
+    return ConfigError(f"{key}: got {'nothing' if given is None else given}, allowed: {describe(key)}")
+
+
+def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
+    """One line for each setting given in `overrides` that this run's method or training does not use."""
+    method, train, fisher = config.method, config.train, config.fisher
+    no_mask = f"method={method.name} has no mask (method.mask=none)"
+    no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
+    idle = {
+        "freeze": no_mask if method.mask == "none" else "",
+        "method.mask_source": no_mask if method.mask == "none" else "",
+        "method.unit": no_mask if method.mask == "none" else "",
+        "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
+        "method.gamma": "" if method.penalty == "online_ewc" else "only method.penalty=online_ewc decays its Fisher",
+        "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
+        "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
+    }
+    given = (override.lstrip("+").partition("=")[0] for override in overrides)
+    return [f"{key} was set but is not used: {idle[key]}" for key in given if idle.get(key)]
+
+
+def _refuse_unknown_keys(node: DictConfig, schema: Any, prefix: str) -> None:
+    hints = get_type_hints(schema)
+    for name in node:
+        key = f"{prefix}{name}"
+        if name not in hints:
+            raise ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
+        if is_dataclass(hints[str(name)]):
+            _refuse_unknown_keys(node[name], hints[str(name)], f"{key}.")
+
+
+def _limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if is_dataclass(value):
+            yield from _limits(value, f"{prefix}{item.name}.")
+        elif "allowed" in item.metadata:
+            yield f"{prefix}{item.name}", value, item.metadata["allowed"]
+
+
+def _check_together(config: Config) -> None:
+    benchmark, train, dataset = config.benchmark, config.train, DATASETS[config.benchmark.dataset]
+    if (train.epochs is None) == (train.iterations is None):
+        raise ConfigError(
+            f"train.epochs, train.iterations: got {train.epochs} and {train.iterations}, allowed: one of the two, "
+            "the other null (train.epochs=null train.iterations=500)"
+        )
+    if benchmark.family == "split":
+        used = benchmark.tasks * benchmark.classes_per_task
+        if used > dataset.classes:
+            raise ConfigError(
+                f"benchmark.tasks: got {benchmark.tasks} with benchmark.classes_per_task={benchmark.classes_per_task}, "
+                f"allowed: at most {dataset.classes} classes in all"
+            )
+    elif benchmark.classes_per_task != dataset.classes:
+        raise ConfigError(
+            f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {dataset.classes} "
+            f"(each {benchmark.family} task holds every class)"
+        )
+    if benchmark.train_samples is not None and benchmark.train_samples > dataset.train:
+        raise ConfigError(
+            f"benchmark.train_samples: got {benchmark.train_samples}, allowed: at most {dataset.train}, "
+            f"the training set of {benchmark.dataset}"
+        )
+    if config.method.joint and (config.method.penalty != "none" or config.method.mask != "none"):
+        raise ConfigError(
+            f"method.joint: got true with method.penalty={config.method.penalty} and method.mask={config.method.mask}, "
+            "allowed: true only without penalty and mask, since each task starts from a fresh network"
+        )
+
+
+def _check_device(name: str) -> None:
+    if name not in ("cuda", "mps"):
+        return
+    import torch
+
+    if not (torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()):
+        raise ConfigError(f"device: got {name}, which this machine does not have, allowed here: auto, cpu")

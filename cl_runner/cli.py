@@ -1,0 +1,102 @@
+"""The command line: `cl-run`, a Hydra application.
+
+Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted.
+"""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.checks import checked, from_composition, unused_settings
+from cl_runner.config import Config
+from cl_runner.errors import ConfigError, RunError
+from cl_runner.files import COMPLETE
+
+_STARTED = time.perf_counter()
+_log = logging.getLogger("cl_runner")
+
+
+def config_dir() -> Path:
+    """Where the YAML files are: inside an installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+class CheckBeforeStart(Callback):
+    """Refuses a bad config or a finished run's directory before Hydra creates or overwrites anything.
+
+    Hydra turns a callback's exceptions into warnings, but not `SystemExit`.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            checked(config)
+            directory = Path(config.hydra.run.dir)
+            if (directory / COMPLETE).exists():
+                raise ConfigError(f"hydra.run.dir: {directory} holds a finished run, allowed: another directory")
+        except ConfigError as error:
+            sys.exit(_fail(error))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        directory = Path(config.hydra.sweep.dir)
+        if any(directory.glob(f"*/{COMPLETE}")):
+            reason = f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory"
+            sys.exit(_fail(ConfigError(reason)))
+
+
+def run(composed: DictConfig) -> None:
+    """Train one run as composed by Hydra, into the directory that Hydra chose."""
+    config = checked(composed)
+
+    from rich.console import Console
+
+    from cl_runner.runner import run_stack
+    from cl_runner.terminal import TerminalProgress, show_results
+
+    console = Console()
+    for line in unused_settings(config, HydraConfig.get().overrides.task):
+        _log.warning(line)
+        console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        with TerminalProgress(console) as progress:
+            (recorder,) = run_stack([config], [directory], progress, _STARTED)
+    except RunError as error:
+        _log.error(error)
+        raise
+    title = f"{config.method.name} on {config.benchmark.name}, seed {config.seed}"
+    show_results(console, title, recorder.matrix[1:], recorder.metrics, directory)
+
+
+def main() -> int:
+    """Entry point of `cl-run`; returns the exit code."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
+    except KeyboardInterrupt:
+        print("interrupted; what was recorded stays, without metrics.json", file=sys.stderr)
+        return 130
+    except (RunError, HydraException, OmegaConfBaseException) as error:
+        if traceback_wanted:
+            raise
+        return _fail(error if isinstance(error, RunError) else from_composition(error))
+    return 0
+
+
+def _fail(error: RunError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,142 @@
+"""The settings of a run, one dataclass per Hydra group.
+
+Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is
+data (`Choice`, `Range`), from which `cl_runner.checks` makes both the check and its message.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        return value in self.options
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A finite number between two ends; an open end is itself excluded."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def allows(self, value: Any) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        high = f"below {self.high:g}" if self.open_high else f"{self.high:g}"
+        return f"from {self.low:g} to {high}"
+
+
+@dataclass(frozen=True)
+class EachOf:
+    """A list of at least one entry, each allowed by `entry`."""
+
+    entry: Range
+
+    def allows(self, value: Sequence[Any]) -> bool:
+        return len(value) > 0 and all(self.entry.allows(item) for item in value)
+
+    def __str__(self) -> str:
+        return f"with at least one entry, each {self.entry}"
+
+
+def _one_of(*options: str) -> Any:
+    return field(metadata={"allowed": Choice(options)})
+
+
+def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> Any:
+    return field(metadata={"allowed": Range(low, high, open_low, open_high)})
+
+
+@dataclass
+class BenchmarkConfig:
+    """A sequence of tasks made from one dataset."""
+
+    name: str
+    family: str = _one_of("permuted", "split", "rotated")
+    dataset: str = _one_of("digits", "mnist", "fashion_mnist", "kmnist")
+    tasks: int = _within(1)
+    classes_per_task: int = _within(2, 10)
+    scenario: str = _one_of("domain", "task", "class")
+    normalize: bool
+    train_samples: int | None = _within(10)
+
+
+@dataclass
+class ModelConfig:
+    """A multilayer perceptron."""
+
+    name: str
+    hidden: list[int] = field(metadata={"allowed": EachOf(Range(1))})
+    activation: str = _one_of("relu", "sigmoid", "tanh")
+
+
+@dataclass
+class TrainConfig:
+    """How each task is trained; exactly one of `epochs` and `iterations` is set."""
+
+    epochs: int | None = _within(1)
+    iterations: int | None = _within(1)
+    batch_size: int = _within(1)
+    optimizer: str = _one_of("adam", "sgd")
+    learning_rate: float = _within(0, open_low=True)
+    momentum: float = _within(0, 1, open_high=True)
+    weight_decay: float = _within(0)
+    curve_points: int = _within(1)
+
+
+@dataclass
+class FisherConfig:
+    """How the diagonal of the Fisher information matrix is estimated after each task."""
+
+    estimator: str = _one_of("exact", "sampled", "empirical", "batched")
+    samples: int | None = _within(1)
+    batch_size: int = _within(1)
+
+
+@dataclass
+class MethodConfig:
+    """Parts of a method: a quadratic penalty, a gradient mask, an L1 proximal step."""
+
+    name: str
+    joint: bool
+    penalty: str = _one_of("none", "ewc", "online_ewc")
+    ewc_lambda: float = _within(0)
+    gamma: float = _within(0, 1)
+    mask: str = _one_of("none", "global", "layerwise")
+    mask_source: str = _one_of("latest", "sum", "max", "union")
+    unit: str = _one_of("parameter", "neuron")
+    l1_lambda: float = _within(0)
+
+
+@dataclass
+class Config:
+    """All settings of one run."""
+
+    benchmark: BenchmarkConfig
+    model: ModelConfig
+    train: TrainConfig
+    fisher: FisherConfig
+    method: MethodConfig
+    freeze: float = _within(0, 1)
+    seed: int = _within(0, 2**63 - 1)
+    device: str = _one_of("auto", "cpu", "cuda", "mps")
+    threads: int | None = _within(1, 1024)
+    data_dir: str

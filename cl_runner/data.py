@@ -1,0 +1,144 @@
+"""The image datasets, held whole as unsigned bytes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cl_runner.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a dataset before it is read."""
+
+    train: int
+    test: int
+    side: int
+    scale: int
+    classes: int = 10
+
+
+DATASETS = {
+    "digits": DatasetInfo(train=1297, test=500, side=8, scale=16),
+    "mnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
+    "fashion_mnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
+    "kmnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
+}
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_RAW_FILES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+# The extracted files of MNIST. Of the other two only the archives have published sums, which torchvision
+# checks after the download; their extracted files are checked by length.
+_MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `(N, side²)` as bytes from 0 to `DatasetInfo.scale`, and labels `(N,)` as int64."""
+
+    images: "torch.Tensor"
+    labels: "torch.Tensor"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    info: DatasetInfo
+    train: Split
+    test: Split
+
+
+def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = None) -> Dataset:
+    """Read a dataset, downloading it into `data_dir` at first use.
+
+    Args:
+        name: a key of `DATASETS`.
+        data_dir: root of the files in torchvision's layout; digits need none.
+        train_samples: size of a fixed stratified subset of the training set; all of it if None.
+
+    Raises:
+        DataError: a file is missing and cannot be downloaded, or is truncated or altered.
+    """
+    import torch
+
+    splits = _digits() if name == "digits" else _idx_files(name, Path(data_dir))
+    images, labels, test_images, test_labels = splits
+    if train_samples is not None and train_samples < len(labels):
+        keep = _stratified(labels, train_samples)[0]
+        images, labels = images[keep], labels[keep]
+    train, test = (
+        Split(torch.from_numpy(part).flatten(1), torch.from_numpy(target).long())
+        for part, target in ((images, labels), (test_images, test_labels))
+    )
+    return Dataset(DATASETS[name], train, test)
+
+
+def _stratified(labels: "np.ndarray", train_samples: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Sorted indices of a stratified subset, the same at every call, and of the rest."""
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    chosen, rest = train_test_split(
+        np.arange(len(labels)), train_size=train_samples, stratify=labels if train_samples < len(labels) else None,
+        random_state=0,
+    )
+    return np.sort(chosen), np.sort(rest)
+
+
+def _digits() -> "tuple[np.ndarray, ...]":
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    train, test = _stratified(labels, DATASETS["digits"].train)
+    images = pixels.astype(np.uint8)
+    return images[train], labels[train], images[test], labels[test]
+
+
+def _idx_files(name: str, data_dir: Path) -> "tuple[np.ndarray, ...]":
+    from torchvision import datasets
+
+    dataset = getattr(datasets, _TORCHVISION[name])
+    raw = data_dir / _TORCHVISION[name] / "raw"
+    if not all((raw / file).exists() for file in _RAW_FILES):
+        _download(name, data_dir, dataset)
+    _verify(name, raw)
+    train, test = dataset(data_dir, train=True), dataset(data_dir, train=False)
+    return train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy()
+
+
+def _download(name: str, data_dir: Path, dataset: type) -> None:
+    try:
+        dataset(data_dir, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(
+            f"{name} is not in {data_dir.resolve()} and could not be downloaded ({reason}); set data_dir=DIR or "
+            "CL_RUNNER_DATA to where it lies, or use benchmark=permuted_digits, which needs no download"
+        ) from error
+
+
+def _verify(name: str, raw: Path) -> None:
+    info = DATASETS[name]
+    for file in _RAW_FILES:
+        count = info.train if file.startswith("train") else info.test
+        expected = 16 + count * info.side**2 if "images" in file else 8 + count
+        path = raw / file
+        mend = f"delete {path.resolve()} to have it downloaded again, or put the right file there"
+        size = path.stat().st_size
+        if size != expected:
+            raise DataError(f"{file} is {'truncated' if size < expected else 'altered'}: "
+                            f"{size} bytes instead of {expected}; {mend}")
+        if name == "mnist":
+            with path.open("rb") as content:
+                digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            if digest != _MNIST_MD5[file]:
+                raise DataError(f"{file} is altered: MD5 {digest} instead of {_MNIST_MD5[file]}; {mend}")

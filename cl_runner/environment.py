@@ -1,0 +1,98 @@
+"""The machine a run uses: device, threads, versions, seconds and memory."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cl_runner.config import Config
+
+# More threads than this do not pay off for networks of a hundred units a layer: see docs/benchmarks.md.
+_MOST_THREADS = 4
+
+
+def set_up(config: Config) -> torch.device:
+    """Set the number of threads and choose the device: with `auto`, a CUDA GPU if there is one, else the CPU."""
+    torch.set_num_threads(config.threads or min(_usable_cores(), _MOST_THREADS))
+    # Momenta of parameters without gradient shrink into denormal numbers, on which a CPU is many times slower.
+    torch.set_flush_denormal(True)
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+class Stopwatch:
+    """Seconds spent in each phase of a run."""
+
+    def __init__(self, started: float | None = None) -> None:
+        now = time.perf_counter()
+        self._started = now if started is None else started
+        self.seconds: dict[str, float] = defaultdict(float, start=now - self._started)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        entered = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - entered
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self._started
+
+
+def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, Any]:
+    """What `run.json` holds: versions, commit, device, threads, seconds by phase, peak memory in MiB."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in ("cl-runner", "torch", "numpy", "hydra-core")}
+        | {"python": platform.python_version()},
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "seconds": {phase: round(spent, 3) for phase, spent in clock.seconds.items()} | {"total": round(clock.total, 3)},
+        "peak_memory_mib": _peak_memory(device),
+    }
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _commit() -> str | None:
+    """Commit of the package's own checkout, with `+changes` if it was edited; None if it is not one."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+changes" if changes.strip() else "")
+
+
+def _peak_memory(device: torch.device) -> dict[str, float]:
+    memory = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory["process"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    if device.type == "cuda":
+        memory["cuda"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return memory

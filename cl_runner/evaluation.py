@@ -1,0 +1,37 @@
+"""Testing a stack of networks on one task."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cl_runner.batches import stacked
+from cl_runner.benchmarks import Benchmark
+from cl_runner.stack import Stack
+
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Score:
+    """Over a test set: mean score (accuracy, 0 to 1), mean loss in nats and number of samples, `(R,)` each."""
+
+    accuracy: Tensor
+    loss: Tensor
+    samples: Tensor
+
+
+def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
+    """Test on the test set of `task` after `seen` tasks were trained."""
+    orders = benchmark.samples([task], train=False)
+    every_id, every_present = stacked(orders, benchmark.device)
+    size = max(1, _CHUNK // (len(orders) * max(stack.layout.sizes)))
+    correct, losses = [], []
+    for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
+        inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
+        outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], ids, [task], seen, train=False)
+        correct.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
+        losses.append((benchmark.likelihood.loss_and_signal(outputs, labels)[0] * present).sum(1))
+    samples = torch.tensor([len(order) for order in orders])
+    accuracy, loss = (torch.stack(parts).sum(0).cpu() / samples for parts in (correct, losses))
+    return Score(accuracy, loss, samples)

@@ -1,0 +1,129 @@
+"""The figures of a run, drawn from what it recorded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_runner.files import write_atomically
+from cl_runner.results import Run
+from cl_runner.significance import BIN_WIDTH, LogHistogram, joined_layers, log_histogram
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_figures(run: Run) -> None:
+    """Draw `accuracy_matrix.png`, `significance_histograms.png` and `training.png` into the run's directory."""
+    draw_accuracy_matrix(run.accuracy[1:], run.path / "accuracy_matrix.png")
+    histograms = [
+        [log_histogram(layer) for layer in joined_layers(significance)] for significance in run.significance.values()
+    ]
+    draw_significance(histograms, run.path / "significance_histograms.png")
+    draw_learning_curves(_curves(run), run.path / "training.png")
+
+
+def draw_accuracy_matrix(matrix: NDArray[np.float64], path: Path) -> None:
+    """Heat map with numbers: rows after task i, columns on task j, `(T, T)`, accuracies 0 to 1."""
+    tasks = len(matrix)
+    figure = _figure(2.2 + 0.55 * tasks, 1.9 + 0.42 * tasks)
+    axes = figure.add_subplot()
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    for row in range(tasks):
+        for column in range(tasks):
+            value = matrix[row, column]
+            axes.text(
+                column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9,
+                color="black" if value > 0.6 else "white", alpha=1.0 if column <= row else 0.6,
+            )
+    axes.set_xticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
+    axes.set_yticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
+    axes.set_xlabel("tested on task")
+    axes.set_ylabel("after training task")
+    figure.colorbar(image, ax=axes, label="test accuracy")
+    _save(figure, path)
+
+
+def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) -> None:
+    """Histograms of log10 significance by layer (columns) after each task (rows), on shared axes."""
+    tasks, layers = len(histograms), len(histograms[0])
+    filled = [item for row in histograms for item in row if item.counts.size]
+    # The lowest tail of a distribution over many decades would leave no room for the rest.
+    low = min((item.p5 for item in filled), default=0.0) - 3
+    high = max((item.edges[-1] for item in filled), default=1.0)
+    figure = _figure(1.2 + 2.5 * layers, 1.3 + 1.25 * tasks)
+    grid = figure.subplots(tasks, layers, sharex=True, sharey=True, squeeze=False)
+    for task, row in enumerate(histograms):
+        for layer, item in enumerate(row):
+            axes = grid[task, layer]
+            if item.counts.size:
+                axes.bar(item.edges[:-1], item.counts / item.size, BIN_WIDTH, align="edge", color=f"C{layer}", alpha=0.7)
+                axes.axvline(item.mode, color="black", lw=1.2, label="mode")
+                axes.axvline(item.median, color="black", lw=1.2, ls=":", label="median")
+            if task == 0:
+                name = f"layer {layer}" + (" (output)" if layer == layers - 1 else "")
+                axes.set_title(name, fontsize=10)
+            if layer == 0:
+                axes.set_ylabel(f"task {task + 1}")
+            axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_xlim(low, high)
+    grid[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
+    zeros = [f"layer {layer}: {100 * np.mean([row[layer].zero_share for row in histograms]):.1f} %"
+             for layer in range(layers)]
+    below = sum(int(item.counts[item.edges[:-1] < low].sum()) for item in filled)
+    left_out = f"; left of the axis: {below} values" if below else ""
+    figure.supxlabel(f"log10 of significance (Fisher diagonal)\n"
+                     f"exactly zero and not shown, mean over tasks: {', '.join(zeros)}{left_out}", fontsize=9)
+    figure.supylabel("share of the layer's parameters", fontsize=9)
+    _save(figure, path)
+
+
+def _curves(run: Run) -> list[list[tuple[float, float]]]:
+    """For each task, points (time, accuracy) from just before it is trained; time is k at the end of task k."""
+    points = [[(float(task), accuracy)] for task, accuracy in enumerate(np.diagonal(run.accuracy))]
+    epochs = max(row["epoch"] for row in run.learning_curves)
+    for row in run.learning_curves:
+        points[int(row["eval_task"]) - 1].append((row["task"] - 1 + row["epoch"] / epochs, row["accuracy"]))
+    return points
+
+
+def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], path: Path) -> None:
+    """Test accuracy on each task along training: points (time, accuracy), time being k at the end of task k."""
+    tasks = len(curves)
+    figure = _figure(max(5.0, 2.4 + 0.75 * tasks), 3.4)
+    axes = figure.add_subplot()
+    colours = _task_colours(tasks)
+    for task, points in enumerate(curves, 1):
+        times, accuracies = zip(*points, strict=True)
+        axes.plot(times, accuracies, color=colours[task - 1], marker="o", ms=2.5, lw=1.4, label=str(task))
+    for end in range(1, tasks):
+        axes.axvline(end, color="0.85", lw=1, zorder=0)
+    axes.set_xticks([number + 0.5 for number in range(tasks)], [str(number + 1) for number in range(tasks)])
+    axes.tick_params(axis="x", length=0)
+    axes.set(xlim=(0, tasks), ylim=(0, 1.02), xlabel="training task", ylabel="test accuracy")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(title="on task", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    _save(figure, path)
+
+
+def _task_colours(tasks: int) -> NDArray[np.float64]:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](np.linspace(0, 0.9, tasks))
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    write_atomically(path, content.getvalue())

@@ -1,0 +1,82 @@
+"""A method: up to three parts that each keep old tasks in their own way, and compose.
+
+========================  =============================  ==================================================
+part                      acts                           module
+========================  =============================  ==================================================
+quadratic penalty (EWC)   on the gradient                `cl_runner.penalties`
+L1 proximal step          after the optimiser's step     `cl_runner.sparsity`
+gradient mask             last, on what is frozen        `cl_runner.masks`
+========================  =============================  ==================================================
+
+A stack can hold runs of different methods: each part has settings by run, and a part that no run uses is
+left out.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_runner.config import Config
+from cl_runner.masks import GradientMask, MaskRule
+from cl_runner.penalties import QuadraticPenalty
+from cl_runner.sparsity import L1Proximal
+from cl_runner.stack import Stack
+
+
+class Method:
+    """The methods of a stack's runs.
+
+    Args:
+        stack: the networks.
+        configs: one for each run; the optimiser's settings are common to all.
+    """
+
+    def __init__(self, stack: Stack, configs: Sequence[Config]) -> None:
+        settings = [config.method for config in configs]
+        by_run = {"device": stack.parameters.device, "dtype": stack.parameters.dtype}
+        strength = torch.tensor([item.ewc_lambda if item.penalty != "none" else 0.0 for item in settings], **by_run)
+        sparsity = torch.tensor([item.l1_lambda for item in settings], **by_run)
+        self._penalty, self._sparsity, self._mask = None, None, None
+        if strength.any():
+            online = torch.tensor([item.penalty == "online_ewc" for item in settings], device=strength.device)
+            decay = torch.tensor([item.gamma for item in settings], **by_run)
+            self._penalty = QuadraticPenalty(stack.layout, strength, online, decay)
+        if sparsity.any():
+            self._sparsity = L1Proximal(stack.layout, sparsity, configs[0].train.learning_rate)
+        if any(item.mask != "none" for item in settings):
+            rules = [
+                MaskRule(config.method.mask, config.freeze, config.method.mask_source, config.method.unit)
+                for config in configs
+            ]
+            self._mask = GradientMask(stack.layout, rules, stack.parameters)
+        self._stack = stack
+
+    def before_step(self) -> None:
+        """Add the penalty's gradient to the stack's."""
+        if self._penalty is not None:
+            self._penalty.add_gradient(self._stack.parameters, self._stack.gradient)
+
+    def after_step(self) -> None:
+        """Shrink the weights, then put back what is frozen."""
+        if self._sparsity is not None:
+            self._sparsity.step(self._stack.parameters)
+        if self._mask is not None:
+            self._mask.restore(self._stack.parameters)
+
+    def consolidate(self, fisher: Tensor) -> None:
+        """After a task: take its Fisher diagonal `(R·P,)` into the penalty and the mask."""
+        for part in (self._penalty, self._mask):
+            if part is not None:
+                part.consolidate(self._stack.parameters, fisher)
+
+    def terms(self) -> tuple[Tensor, Tensor]:
+        """Penalty and L1 term of each run's loss as the parameters stand, `(R,)` each."""
+        none = self._stack.parameters.new_zeros(self._stack.layout.runs)
+        penalty = none if self._penalty is None else self._penalty.value(self._stack.parameters)
+        return penalty, none if self._sparsity is None else self._sparsity.value(self._stack.parameters)
+
+    @property
+    def trainable(self) -> Tensor:
+        """1 for a trainable parameter, 0 for a frozen one, `(R·P,)`."""
+        return torch.ones_like(self._stack.parameters) if self._mask is None else self._mask.trainable

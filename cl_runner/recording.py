@@ -1,0 +1,133 @@
+"""What a run writes into its directory, and how: nothing half-written ever has its final name.
+
+Tables that grow as the run goes are appended line by line; all else is written to a temporary file and
+renamed. `metrics.json` comes last and marks the run complete.
+"""
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from cl_runner.evaluation import Score
+from cl_runner.files import COMPLETE, write_atomically
+from cl_runner.metrics import continual_metrics
+from cl_runner.significance import joined_layers, log_histogram
+from cl_runner.training import Epoch
+
+_TABLES = {
+    "accuracy.csv": ["after_task", "eval_task", "accuracy", "loss", "samples"],
+    "training.csv": ["task", "epoch", "data_loss", "penalty", "l1", "seconds", "samples_per_second"],
+    "learning_curves.csv": ["task", "epoch", "eval_task", "accuracy"],
+    "significance.csv": ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
+    "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
+}
+_FOLDERS = ["significance", "masks", "checkpoints"]
+_FILES = ["accuracy_matrix.csv", "accuracy_matrix.png", "significance_histograms.png", "training.png", "run.json"]
+
+
+class Recorder:
+    """Writes one run's results into `directory`, clearing what an unfinished run left there.
+
+    Tasks are numbered from 1, layers from 0. Raises `FileExistsError` if the directory holds a finished run.
+    """
+
+    def __init__(self, directory: Path, tasks: int) -> None:
+        self.directory = directory
+        if (directory / COMPLETE).exists():
+            raise FileExistsError(f"{directory} holds a finished run")
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in [*_TABLES, *_FILES]:
+            (directory / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(directory / name, ignore_errors=True)
+            (directory / name).mkdir()
+        for name, columns in _TABLES.items():
+            with (directory / name).open("x", newline="") as file:
+                csv.writer(file).writerow(columns)
+        self.matrix = np.full((tasks + 1, tasks), np.nan)
+
+    def accuracy(self, after_task: int, scores: Sequence[Score], run: int) -> None:
+        """A row of the accuracy matrix: the scores on every task after `after_task` tasks."""
+        for task, score in enumerate(scores):
+            self.matrix[after_task, task] = score.accuracy[run]
+        self._append(
+            "accuracy.csv",
+            (
+                [after_task, number, _short(score.accuracy[run]), _short(score.loss[run]), int(score.samples[run])]
+                for number, score in enumerate(scores, 1)
+            ),
+        )
+
+    def epoch(self, task: int, epoch: Epoch, run: int) -> None:
+        terms = [_short(term[run]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
+        seconds = epoch.seconds / len(epoch.data_loss)
+        speed = round(epoch.samples / epoch.seconds, 1)
+        self._append("training.csv", [[task, epoch.number, *terms, round(seconds, 6), speed]])
+
+    def curve_point(self, task: int, epoch: int, scores: Sequence[Score], run: int) -> None:
+        """Test accuracy on the tasks so far, in the course of training `task`."""
+        rows = ([task, epoch, number, _short(score.accuracy[run])] for number, score in enumerate(scores, 1))
+        self._append("learning_curves.csv", rows)
+
+    def task(
+        self,
+        task: int,
+        parameters: Mapping[str, torch.Tensor],
+        significance: Mapping[str, torch.Tensor],
+        trainable: Mapping[str, torch.Tensor],
+    ) -> None:
+        """State after `task`: parameters, significance, and the mask that was used while training it."""
+        self._tensors(f"checkpoints/task_{task}.safetensors", parameters)
+        self._tensors(f"significance/task_{task}.safetensors", significance)
+        self._tensors(f"masks/task_{task}.safetensors", {name: mask.byte() for name, mask in trainable.items()})
+        for layer, values in enumerate(joined_layers(significance)):
+            found = log_histogram(values)
+            statistics = [found.mode, found.median, found.p5, found.p95, found.zero_share]
+            self._append("significance.csv", [[task, layer, *map(_short, statistics)]])
+        for layer, free in enumerate(joined_layers(trainable)):
+            weight = parameters[f"layers.{layer}.weight"]
+            counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
+            self._append("layers.csv", [[task, layer, *counts]])
+
+    def accuracy_matrix(self) -> None:
+        """Write the matrix `(T, T)`: rows after task i, columns on task j."""
+        header = ["after_task", *(f"task_{task}" for task in range(1, self.matrix.shape[1] + 1))]
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(header)
+        writer.writerows([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
+        write_atomically(self.directory / "accuracy_matrix.csv", text.getvalue().encode())
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Of the whole matrix, once it is whole."""
+        return continual_metrics(self.matrix)
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Write the facts about the run, then the metrics: from here on the run is complete."""
+        for name, content in (("run.json", facts), (COMPLETE, self.metrics)):
+            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+            write_atomically(self.directory / name, text.encode())
+
+    def _tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        content = save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()})
+        write_atomically(self.directory / name, content)
+
+    def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        with (self.directory / name).open("a", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+
+def _short(value: torch.Tensor | np.floating | float) -> float | str:
+    """Seven significant digits, which float32 has; an empty field where there is no number."""
+    number = float(value)
+    return "" if math.isnan(number) else float(f"{number:.7g}")

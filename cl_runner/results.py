@@ -1,0 +1,116 @@
+"""Reading a run back from its directory."""
+
+import csv
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from cl_runner.config import Config
+from cl_runner.files import COMPLETE
+
+
+class MLP(torch.nn.Module):
+    """A plain multilayer perceptron, its Linear layers in `layers`: `(..., in)` to `(..., out)`."""
+
+    def __init__(self, sizes: list[int], activation: str) -> None:
+        super().__init__()
+        pairs = zip(sizes, sizes[1:], strict=False)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(into, out) for into, out in pairs)
+        self.activation = activation
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = inputs
+        for layer in self.layers[:-1]:
+            hidden = getattr(torch, self.activation)(layer(hidden))
+        outputs: torch.Tensor = self.layers[-1](hidden)
+        return outputs
+
+
+class Run:
+    """The results of a run, read when first asked for. Tasks are numbered from 1."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings of the run."""
+        stored = OmegaConf.load(self.path / ".hydra" / "config.yaml")
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), stored))
+        assert isinstance(config, Config)
+        return config
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of continual learning, as `cl_runner.metrics.continual_metrics` defines them."""
+        found: dict[str, Any] = json.loads((self.path / COMPLETE).read_text())
+        return found
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Versions, device, seconds by phase, peak memory."""
+        found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return found
+
+    @cached_property
+    def accuracy(self) -> NDArray[np.float64]:
+        """Test accuracy `(T + 1, T)`: row i after i tasks (0 untrained), column j on task j + 1."""
+        rows = self.table("accuracy.csv")
+        tasks = int(max(row["eval_task"] for row in rows))
+        matrix = np.full((tasks + 1, tasks), np.nan)
+        for row in rows:
+            matrix[int(row["after_task"]), int(row["eval_task"]) - 1] = row["accuracy"]
+        return matrix
+
+    @cached_property
+    def learning_curves(self) -> list[dict[str, float]]:
+        """Test accuracy on the tasks so far along training: `task`, `epoch`, `eval_task`, `accuracy`."""
+        return self.table("learning_curves.csv")
+
+    @cached_property
+    def significance(self) -> dict[int, dict[str, torch.Tensor]]:
+        """Per task the Fisher diagonal after it: `layers.L.weight` `(out, in)`, `layers.L.bias` `(out,)`."""
+        return self._tensors("significance")
+
+    @cached_property
+    def masks(self) -> dict[int, dict[str, torch.Tensor]]:
+        """Per task the mask used while training it, 1 trainable and 0 frozen; named as `significance`."""
+        return self._tensors("masks")
+
+    def network(self, task: int) -> MLP:
+        """The network after `task`."""
+        parameters = load_file(self.path / "checkpoints" / f"task_{task}.safetensors")
+        weights = [parameters[f"layers.{layer}.weight"] for layer in range(len(parameters) // 2)]
+        network = MLP([weights[0].shape[1], *(len(weight) for weight in weights)], self.config.model.activation)
+        network.load_state_dict(parameters)
+        return network
+
+    def table(self, name: str) -> list[dict[str, float]]:
+        """The rows of one of the CSV tables; an empty field is NaN."""
+        with (self.path / name).open(newline="") as file:
+            return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def _tensors(self, folder: str) -> dict[int, dict[str, torch.Tensor]]:
+        files = {int(file.stem.removeprefix("task_")): file for file in (self.path / folder).glob("task_*.safetensors")}
+        return {task: load_file(files[task]) for task in sorted(files)}
+
+
+def load_run(path: str | Path) -> Run:
+    """The finished run in the directory `path`.
+
+    Raises:
+        FileNotFoundError: there is no finished run there.
+    """
+    if not (Path(path) / COMPLETE).exists():
+        raise FileNotFoundError(f"{path} holds no finished run: it has no {COMPLETE}")
+    return Run(Path(path))

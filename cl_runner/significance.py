@@ -1,0 +1,55 @@
+"""Statistics of significance, the Fisher diagonal, on a logarithmic scale."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+BIN_WIDTH = 0.25
+
+
+@dataclass(frozen=True)
+class LogHistogram:
+    """Histogram of log10 of the positive values, in bins of `BIN_WIDTH` on a grid common to all histograms.
+
+    `edges` `(n + 1,)`, `counts` `(n,)`; all else is NaN where no value is positive.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    mode: float
+    median: float
+    p5: float
+    p95: float
+    zeros: int
+    size: int
+
+    @property
+    def zero_share(self) -> float:
+        return self.zeros / self.size
+
+
+def joined_layers(tensors: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
+    """The values of each layer, weight and bias together, from tensors `layers.L.weight` and `layers.L.bias`."""
+    return [
+        np.concatenate([tensors[f"layers.{layer}.{kind}"].cpu().numpy().ravel() for kind in ("weight", "bias")])
+        for layer in range(len(tensors) // 2)
+    ]
+
+
+def log_histogram(values: NDArray[np.floating]) -> LogHistogram:
+    """Of non-negative values of any shape; the mode is the centre of the fullest bin."""
+    flat = values.ravel().astype(np.float64)
+    logs = np.log10(flat[flat > 0])
+    zeros = int(flat.size - logs.size)
+    if logs.size == 0:
+        nothing = float("nan")
+        return LogHistogram(np.array([0.0]), np.array([], dtype=np.int64), *[nothing] * 4, zeros, flat.size)
+    first, last = np.floor(logs.min() / BIN_WIDTH), np.floor(logs.max() / BIN_WIDTH) + 1
+    edges = np.arange(first, last + 1) * BIN_WIDTH
+    counts = np.histogram(logs, edges)[0]
+    mode = float(edges[counts.argmax()] + BIN_WIDTH / 2)
+    p5, median, p95 = (float(value) for value in np.percentile(logs, [5, 50, 95]))
+    return LogHistogram(edges, counts, mode, median, p5, p95, zeros, flat.size)

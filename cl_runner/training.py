@@ -1,0 +1,108 @@
+"""Training a stack of networks on one task."""
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cl_runner.batches import stacked
+from cl_runner.benchmarks import Benchmark
+from cl_runner.config import TrainConfig
+from cl_runner.errors import DivergenceError
+from cl_runner.methods import Method
+from cl_runner.seeding import generator
+from cl_runner.stack import Stack
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch cost: the loss terms are `(R,)`, in nats."""
+
+    number: int
+    count: int
+    data_loss: Tensor
+    penalty: Tensor
+    l1: Tensor
+    samples: int
+    seconds: float
+
+
+def train_task(
+    stack: Stack, method: Method, benchmark: Benchmark, task: int, tasks: Sequence[int], config: TrainConfig
+) -> Iterator[Epoch]:
+    """Train on the samples of `tasks`, in a fresh order each epoch, with a fresh optimiser.
+
+    Args:
+        stack, method, benchmark: the runs.
+        task: number of the task, from 0, for the order of the samples and what is active.
+        tasks: whose training sets are used: `[task]`, or all so far for joint training.
+        config: how; common to all runs.
+
+    Yields:
+        After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end.
+
+    Raises:
+        DivergenceError: a loss or a parameter is no longer finite.
+        ValueError: runs that need different numbers of steps an epoch.
+    """
+    pools = benchmark.samples(tasks, train=True)
+    sources = [generator(seed, "batches", task) for seed in stack.seeds]
+    size = config.batch_size
+    steps_an_epoch = math.ceil(len(pools[0]) / size)
+    if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
+        raise ValueError("runs that need different numbers of steps an epoch cannot share a stack")
+    steps = config.iterations or (config.epochs or 0) * steps_an_epoch
+    epochs = math.ceil(steps / steps_an_epoch)
+    optimizer = make_optimizer(stack.parameters, config)
+
+    for number in range(1, epochs + 1):
+        started = time.perf_counter()
+        orders = [pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)]
+        epoch_ids, present = stacked(orders, benchmark.device)
+        epoch_labels = benchmark.labels_of(epoch_ids, train=True)
+        # A sample weighs one over the size of its batch, which in a run's last batch is its own.
+        epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)
+        epoch_losses = torch.zeros_like(present)
+        columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights[..., None], epoch_losses))
+        for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
+            activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
+            outputs = benchmark.mask_inactive(activations[-1], ids, tasks, task + 1, train=True)
+            loss, signal = benchmark.likelihood.loss_and_signal(outputs, labels)
+            losses.copy_(loss)
+            stack.backward(activations, signal.mul_(weights))
+            method.before_step()
+            optimizer.step()
+            method.after_step()
+        trained = present[:, : steps * size]
+        steps -= steps_an_epoch
+        data_loss = ((epoch_losses * present).sum(1) / trained.sum(1)).cpu()
+        penalty, l1 = (term.cpu() for term in method.terms())
+        if not (torch.isfinite(data_loss + penalty).all() and torch.isfinite(stack.parameters).all()):
+            raise DivergenceError(_divergence(task, number, config, penalised=bool(penalty.any())))
+        yield Epoch(number, epochs, data_loss, penalty, l1, int(trained.sum()), time.perf_counter() - started)
+
+
+def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser on the stack's one tensor; fused, which is fastest on every device that has it."""
+    if config.optimizer == "adam":
+        return torch.optim.Adam(
+            [parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        [parameters],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _divergence(task: int, epoch: int, config: TrainConfig, *, penalised: bool) -> str:
+    likely = f"train.learning_rate (now {config.learning_rate:g})"
+    if penalised:
+        likely += " or method.ewc_lambda"
+    return f"the loss became infinite or not a number in task {task + 1}, epoch {epoch}: try a smaller {likely}"
