@@ -1,5 +1,3 @@
-import sys
+from cl_runner.cli import entry
 
-from cl_runner.cli import main
-
-sys.exit(main())
+entry()

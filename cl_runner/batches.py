@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 
-def stacked(orders: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Put the runs' orders side by side, filling up the shorter ones.
+def stacked(orders: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the runs' orders side by side, filling up a shorter one with its first id.
 
     Args:
         orders: per run, ids `(n_r,)` on the CPU.
-        device: where the result goes.
+        like: a tensor of the device, and of the dtype of the second result.
 
     Returns:
         Ids `(R, n)` with n the largest n_r, and `(R, n)` that is 1 for a sample and 0 for filling.
     """
-    lengths = torch.tensor([len(order) for order in orders])
-    ids = torch.nn.utils.rnn.pad_sequence(list(orders), batch_first=True)
-    present = torch.arange(ids.shape[1]) < lengths[:, None]
-    return ids.to(device), present.float().to(device)
+    longest = max(len(order) for order in orders)
+    ids = torch.stack([torch.cat([order, order[:1].expand(longest - len(order))]) for order in orders])
+    present = torch.arange(longest) < torch.tensor([len(order) for order in orders])[:, None]
+    return ids.to(like.device), present.to(like)

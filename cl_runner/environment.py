@@ -47,9 +47,11 @@ class Stopwatch:
         finally:
             self.seconds[phase] += time.perf_counter() - entered
 
-    @property
-    def total(self) -> float:
-        return time.perf_counter() - self._started
+    def report(self) -> dict[str, float]:
+        """Seconds by phase, `other` for what was in none, and `total`."""
+        total = time.perf_counter() - self._started
+        phases = self.seconds | {"other": total - sum(self.seconds.values()), "total": total}
+        return {phase: round(spent, 3) for phase, spent in phases.items()}
 
 
 def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, An
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
         "threads": torch.get_num_threads(),
-        "seconds": {phase: round(spent, 3) for phase, spent in clock.seconds.items()} | {"total": round(clock.total, 3)},
+        "seconds": clock.report(),
         "peak_memory_mib": _peak_memory(device),
     }
 

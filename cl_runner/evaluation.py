@@ -24,7 +24,7 @@ class Score:
 def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
     orders = benchmark.samples([task], train=False)
-    every_id, every_present = stacked(orders, benchmark.device)
+    every_id, every_present = stacked(orders, stack.parameters)
     size = max(1, _CHUNK // (len(orders) * max(stack.layout.sizes)))
     correct, losses = [], []
     for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
@@ -33,5 +33,5 @@ def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
         correct.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
         losses.append((benchmark.likelihood.loss_and_signal(outputs, labels)[0] * present).sum(1))
     samples = torch.tensor([len(order) for order in orders])
-    accuracy, loss = (torch.stack(parts).sum(0).cpu() / samples for parts in (correct, losses))
+    accuracy, loss = (torch.stack(parts).sum(0).cpu().double() / samples for parts in (correct, losses))
     return Score(accuracy, loss, samples)

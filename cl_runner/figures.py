@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_runner.files import write_atomically
 from cl_runner.results import Run
-from cl_runner.significance import BIN_WIDTH, LogHistogram, joined_layers, log_histogram
+from cl_runner.significance import LogHistogram, joined_layers, log_histogram
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,30 +56,34 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) 
     # The lowest tail of a distribution over many decades would leave no room for the rest.
     low = min((item.p5 for item in filled), default=0.0) - 3
     high = max((item.edges[-1] for item in filled), default=1.0)
-    figure = _figure(1.2 + 2.5 * layers, 1.3 + 1.25 * tasks)
+    width, height = 1.0 + 2.3 * layers, 1.4 + 1.1 * tasks
+    # Laid out by hand: finding a layout for dozens of axes takes longer than drawing them.
+    figure = _figure(width, height, layout=None)
     grid = figure.subplots(tasks, layers, sharex=True, sharey=True, squeeze=False)
     for task, row in enumerate(histograms):
         for layer, item in enumerate(row):
             axes = grid[task, layer]
             if item.counts.size:
-                axes.bar(item.edges[:-1], item.counts / item.size, BIN_WIDTH, align="edge", color=f"C{layer}", alpha=0.7)
+                axes.stairs(item.counts / item.size, item.edges, fill=True, color=f"C{layer}", alpha=0.7)
                 axes.axvline(item.mode, color="black", lw=1.2, label="mode")
                 axes.axvline(item.median, color="black", lw=1.2, ls=":", label="median")
-            if task == 0:
-                name = f"layer {layer}" + (" (output)" if layer == layers - 1 else "")
-                axes.set_title(name, fontsize=10)
-            if layer == 0:
-                axes.set_ylabel(f"task {task + 1}")
             axes.spines[["top", "right"]].set_visible(False)
+        grid[task, 0].set_ylabel(f"task {task + 1}", fontsize=9)
+    for layer in range(layers):
+        grid[0, layer].set_title(f"layer {layer}" + (" (output)" if layer == layers - 1 else ""), fontsize=10)
     grid[0, 0].set_xlim(low, high)
     grid[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
-    zeros = [f"layer {layer}: {100 * np.mean([row[layer].zero_share for row in histograms]):.1f} %"
-             for layer in range(layers)]
+    zeros = [
+        f"layer {layer} {100 * np.mean([row[layer].zero_share for row in histograms]):.1f} %" for layer in range(layers)
+    ]
     below = sum(int(item.counts[item.edges[:-1] < low].sum()) for item in filled)
-    left_out = f"; left of the axis: {below} values" if below else ""
-    figure.supxlabel(f"log10 of significance (Fisher diagonal)\n"
-                     f"exactly zero and not shown, mean over tasks: {', '.join(zeros)}{left_out}", fontsize=9)
-    figure.supylabel("share of the layer's parameters", fontsize=9)
+    left_out = f"; left of the axes: {below} values" if below else ""
+    figure.text(0.5, 0.45 / height, "log10 of significance (Fisher diagonal); share of the layer's parameters",
+                ha="center", fontsize=9)
+    figure.text(0.5, 0.18 / height, f"exactly zero, not shown (mean over tasks): {', '.join(zeros)}{left_out}",
+                ha="center", fontsize=8, color="0.35")
+    figure.subplots_adjust(left=0.75 / width, right=1 - 0.1 / width, bottom=0.95 / height, top=1 - 0.35 / height,
+                           wspace=0.08, hspace=0.15)
     _save(figure, path)
 
 
@@ -117,10 +121,10 @@ def _task_colours(tasks: int) -> NDArray[np.float64]:
     return colormaps["viridis"](np.linspace(0, 0.9, tasks))
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def _save(figure: Figure, path: Path) -> None:

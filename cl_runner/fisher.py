@@ -86,9 +86,8 @@ def _add_per_sample(
     classes = benchmark.active_classes(task, task + 1)
     several = len(classes) if estimator == "exact" else 1
     size = max(1, _CHUNK // (stack.layout.runs * max(benchmark.inputs, several * max(stack.layout.sizes[1:]))))
-    uniforms = stacked([torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)],
-                       total.device)[0]
-    columns = (part.split(size, 1) for part in (*stacked(orders, total.device), uniforms))
+    draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
+    columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
     for ids, present, uniform in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
         logits = benchmark.mask_inactive(activations[-1], ids, [task], task + 1, train=True)
@@ -105,7 +104,7 @@ def _add_batched(
     total: Tensor, stack: Stack, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
 ) -> Tensor:
     """Add the squared mean gradient of every batch; returns the number of batches of each run, `(R,)`."""
-    columns = (part.split(size, 1) for part in stacked(orders, total.device))
+    columns = (part.split(size, 1) for part in stacked(orders, total))
     for ids, present in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
         logits = benchmark.mask_inactive(activations[-1], ids, [task], task + 1, train=True)

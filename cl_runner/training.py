@@ -62,7 +62,7 @@ def train_task(
     for number in range(1, epochs + 1):
         started = time.perf_counter()
         orders = [pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)]
-        epoch_ids, present = stacked(orders, benchmark.device)
+        epoch_ids, present = stacked(orders, stack.parameters)
         epoch_labels = benchmark.labels_of(epoch_ids, train=True)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)

@@ -1,0 +1,75 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+
+from cl_runner.benchmarks import Benchmark
+from cl_runner.checks import checked
+from cl_runner.cli import config_dir
+from cl_runner.config import Config
+from cl_runner.data import DatasetInfo, Dataset, Split, load_dataset
+from cl_runner.stack import Stack
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> str:
+    """Where the real MNIST lies: CL_RUNNER_DATA, or a folder shared beside the checkout."""
+    places = [os.environ.get("CL_RUNNER_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    for place in places:
+        if place and (Path(place) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
+            return str(place)
+    pytest.skip("MNIST is not here: set CL_RUNNER_DATA to a folder that holds it in torchvision's layout")
+
+
+@pytest.fixture(scope="session")
+def make_config() -> MakeConfig:
+    """Compose a config from overrides, as the command line does."""
+
+    def make(*overrides: str) -> Config:
+        ConfigStore.instance().store(name="schema", node=Config)
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return checked(compose("config", overrides=list(overrides)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_dataset("digits", "unused")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Dataset:
+    """Random images of 3×3 pixels in 10 classes, class c having 12 + c of them, and a test set of 30."""
+    source = torch.Generator().manual_seed(7)
+    labels = torch.repeat_interleave(torch.arange(10), torch.arange(12, 22))
+    images = torch.randint(0, 17, (len(labels), 9), generator=source, dtype=torch.uint8)
+    test = Split(torch.randint(0, 17, (30, 9), generator=source, dtype=torch.uint8), torch.arange(30) % 10)
+    return Dataset(DatasetInfo(len(labels), 30, side=3, scale=16), Split(images, labels), test)
+
+
+def tiny_pair(
+    config: Config, dataset: Dataset, seeds: list[int], dtype: torch.dtype = torch.float64
+) -> tuple[Benchmark, Stack]:
+    """A benchmark on `dataset` and a stack of small networks for it."""
+    benchmark = Benchmark(config.benchmark, dataset, seeds, dtype=dtype)
+    sizes = [benchmark.inputs, 7, 6, benchmark.outputs]
+    return benchmark, Stack(sizes, config.model.activation, seeds, dtype=dtype)
+
+
+def network_of(stack: Stack, run: int, activation: str) -> torch.nn.Module:
+    """One network of a stack as plain PyTorch, with parameters of its own."""
+    layer = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}[activation]
+    modules: list[torch.nn.Module] = []
+    for weight, bias in stack.layers:
+        linear = torch.nn.Linear(weight.shape[2], weight.shape[1], dtype=weight.dtype)
+        linear.weight.data.copy_(weight[run])
+        linear.bias.data.copy_(bias[run])
+        modules += [linear, layer()]
+    return torch.nn.Sequential(*modules[:-1])

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from conftest import MakeConfig
+from torchvision.transforms.functional import rotate
+
+from cl_runner.benchmarks import Benchmark
+from cl_runner.data import Dataset
+
+
+def everything(benchmark: Benchmark, task: int, run: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """All training inputs and labels of a task of one run."""
+    ids = benchmark.samples([task], train=True)[run].repeat(benchmark.runs, 1)
+    return benchmark.inputs_of(ids, [task], train=True)[run], benchmark.labels_of(ids, train=True)[run]
+
+
+def test_permuted_tasks_permute_the_pixels(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("benchmark.tasks=3", "benchmark.normalize=false").benchmark
+    benchmark = Benchmark(config, tiny, seeds=[5])
+    original = tiny.train.images / 16
+    first, labels = everything(benchmark, 0)
+    torch.testing.assert_close(first, original)
+    assert torch.equal(labels, tiny.train.labels)
+    for task in (1, 2):
+        inputs = everything(benchmark, task)[0]
+        assert not torch.equal(inputs, first)
+        torch.testing.assert_close(inputs.sort(1).values, original.sort(1).values)
+
+
+def test_tasks_come_from_the_seed_and_not_from_neighbours(make_config: MakeConfig, tiny: Dataset) -> None:
+    for name in ("permuted_digits", "split_digits"):
+        config = make_config(f"benchmark={name}").benchmark
+        alone, among = Benchmark(config, tiny, seeds=[5]), Benchmark(config, tiny, seeds=[6, 5])
+        for task in range(5):
+            for own, same, other in zip(everything(alone, task), everything(among, task, 1), everything(among, task, 0),
+                                        strict=True):
+                assert torch.equal(own, same)
+            if name == "permuted_digits" and task:
+                assert not torch.equal(everything(alone, task)[0], everything(among, task, 0)[0])
+        del other
+
+
+def test_split_tasks_part_the_classes(make_config: MakeConfig, tiny: Dataset) -> None:
+    benchmark = Benchmark(make_config("benchmark=split_digits").benchmark, tiny, seeds=[5])
+    seen: list[int] = []
+    for task in range(5):
+        ids = benchmark.samples([task], train=True)[0]
+        classes = tiny.train.labels[ids % len(tiny.train.labels)]
+        assert len(classes.unique()) == 2
+        seen += classes.tolist()
+        assert everything(benchmark, task)[1].unique().tolist() == [0, 1]
+    assert sorted(seen) == tiny.train.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "outputs", "labels", "active"),
+    [("domain", 2, [0, 1], [0, 1]), ("task", 10, [4, 5], [4, 5]), ("class", 10, [4, 5], [0, 1, 2, 3, 4, 5])],
+)
+def test_scenarios_set_heads_and_what_competes(
+    scenario: str, outputs: int, labels: list[int], active: list[int], make_config: MakeConfig, tiny: Dataset
+) -> None:
+    config = make_config("benchmark=split_digits", f"benchmark.scenario={scenario}").benchmark
+    benchmark = Benchmark(config, tiny, seeds=[5])
+    assert benchmark.outputs == outputs
+    assert everything(benchmark, 2)[1].unique().tolist() == labels
+    assert benchmark.active_classes(2, seen=3).tolist() == active
+    ids = benchmark.samples([2], train=True)[0][None]
+    masked = benchmark.mask_inactive(torch.zeros(1, ids.shape[1], outputs), ids, [2], seen=3, train=True)
+    assert (masked[0, 0] == 0).nonzero().flatten().tolist() == active
+
+
+def test_class_incremental_tests_all_classes_seen(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("benchmark=split_digits", "benchmark.scenario=class").benchmark
+    benchmark = Benchmark(config, tiny, seeds=[5])
+    assert benchmark.active_classes(0, seen=3).tolist() == list(range(6))
+    assert benchmark.active_classes(3, seen=1).tolist() == list(range(8))
+
+
+def test_rotations_run_from_0_to_180_degrees(make_config: MakeConfig, digits: Dataset) -> None:
+    config = make_config("benchmark=rotated_mnist", "benchmark.dataset=digits", "benchmark.tasks=5",
+                         "benchmark.normalize=false").benchmark
+    benchmark = Benchmark(config, digits, seeds=[0])
+    images = (digits.train.images / 16).view(-1, 1, 8, 8)
+    for task, angle in enumerate([0, 45, 90, 135, 180]):
+        turned = everything(benchmark, task)[0].view(-1, 1, 8, 8)
+        if angle % 90 == 0:
+            torch.testing.assert_close(turned, images.rot90(angle // 90, (2, 3)), atol=1e-5, rtol=0)
+        expected = rotate(images, angle, interpolation=rotate.__globals__["InterpolationMode"].BILINEAR)
+        torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["permuted", "rotated", "split"])
+def test_normalised_by_the_training_sets_mean_and_deviation(
+    family: str, make_config: MakeConfig, digits: Dataset
+) -> None:
+    options = [] if family == "permuted" else ["benchmark.tasks=2", "benchmark.classes_per_task=5"]
+    options = ["benchmark.tasks=2"] if family == "rotated" else options
+    config = make_config(*options, f"benchmark.family={family}").benchmark
+    benchmark = Benchmark(config, digits, seeds=[0], dtype=torch.float64)
+    inputs = torch.cat([everything(benchmark, task)[0] for task in range(2)])
+    assert abs(inputs.mean()) < 1e-6
+    assert abs(inputs.std(correction=0) - 1) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["permuted_digits", "split_digits", "rotated_mnist"])
+@pytest.mark.parametrize("scenario", ["domain", "task", "class"])
+def test_a_mixture_of_tasks_equals_the_tasks(
+    name: str, scenario: str, make_config: MakeConfig, digits: Dataset
+) -> None:
+    config = make_config(f"benchmark={name}", "benchmark.dataset=digits", "benchmark.tasks=3",
+                         f"benchmark.scenario={scenario}").benchmark
+    benchmark = Benchmark(config, digits, seeds=[2, 4])
+    ids = torch.stack([torch.cat([benchmark.samples([task], train=True)[run][:5] for task in range(3)])
+                       for run in range(2)])
+    tasks = [0, 1, 2]
+    outputs = torch.randn(2, 15, benchmark.outputs)
+    mixed = (benchmark.inputs_of(ids, tasks, train=True), benchmark.labels_of(ids, train=True),
+             benchmark.mask_inactive(outputs, ids, tasks, seen=3, train=True))
+    for task in tasks:
+        part = slice(5 * task, 5 * task + 5)
+        own = ids[:, part]
+        assert torch.equal(mixed[0][:, part], benchmark.inputs_of(own, [task], train=True))
+        assert torch.equal(mixed[1][:, part], benchmark.labels_of(own, train=True))
+        masked = benchmark.mask_inactive(outputs[:, part], own, [task], seen=3, train=True)
+        assert torch.equal(mixed[2][:, part], masked)

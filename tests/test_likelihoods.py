@@ -1,0 +1,61 @@
+import torch
+
+from cl_runner.likelihoods import Categorical
+
+
+def test_loss_and_signal_equal_autograd() -> None:
+    logits = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 4, (2, 5))
+    loss, signal = Categorical().loss_and_signal(logits.detach(), labels)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(2, 5)
+    expected.sum().backward()
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(signal, logits.grad)
+
+
+def test_large_logits_stay_finite() -> None:
+    loss, signal = Categorical().loss_and_signal(torch.tensor([[[1000.0, 0.0]]]), torch.tensor([[1]]))
+    assert loss.item() == 1000.0
+    assert torch.equal(signal, torch.tensor([[[1.0, -1.0]]]))
+
+
+def test_inactive_classes_have_no_part() -> None:
+    logits = torch.tensor([[[0.3, -torch.inf, 1.2]]])
+    loss, signal = Categorical().loss_and_signal(logits, torch.tensor([[2]]))
+    assert torch.isfinite(loss).all()
+    assert signal[0, 0, 1] == 0
+    squares = Categorical().expected_signals(logits, torch.tensor([0, 2])).square().sum(1)
+    assert torch.isfinite(squares).all()
+    assert squares[0, 0, 1] == 0
+
+
+def test_expected_signals_are_the_expectation_over_labels() -> None:
+    logits = torch.randn(1, 6, 4, dtype=torch.float64)
+    likelihood = Categorical()
+    probabilities = torch.softmax(logits, -1)
+    expected = sum(
+        probabilities[..., label, None] * likelihood.loss_and_signal(logits, torch.full((1, 6), label))[1].square()
+        for label in range(4)
+    )
+    found = likelihood.expected_signals(logits, torch.arange(4)).square().sum(1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_labels_are_drawn_from_the_model() -> None:
+    logits = torch.tensor([0.1, -1.0, -torch.inf, 2.0]).expand(1, 200_000, 4)
+    labels = Categorical().draw(logits, torch.rand(1, 200_000, generator=torch.Generator().manual_seed(0)))
+    shares = torch.bincount(labels.flatten(), minlength=4) / 200_000
+    # Four standard errors of a share are below 0.0045 with so many draws.
+    torch.testing.assert_close(shares, torch.softmax(logits[0, 0], 0), atol=0.0045, rtol=0)
+    assert shares[2] == 0
+
+
+def test_the_largest_draw_is_the_last_possible_class() -> None:
+    logits = torch.tensor([[[0.5, 0.1, -torch.inf]]])
+    assert Categorical().draw(logits, torch.tensor([[1 - 2**-24]])).item() == 1
+    assert Categorical().draw(torch.tensor([[[-torch.inf, 0.0]]]), torch.tensor([[0.0]])).item() == 1
+
+
+def test_score_is_accuracy() -> None:
+    logits = torch.tensor([[[0.1, 0.9], [0.8, 0.2]]])
+    assert Categorical().score(logits, torch.tensor([[1, 1]])).tolist() == [[1.0, 0.0]]

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from cl_runner.metrics import continual_metrics
+
+
+def test_hand_made_matrix() -> None:
+    matrix = np.array([[0.1, 0.2, 0.1], [0.9, 0.3, 0.2], [0.5, 0.8, 0.4], [0.6, 0.7, 1.0]])
+    found = continual_metrics(matrix)
+    assert found["average_accuracy"] == pytest.approx((0.6 + 0.7 + 1.0) / 3)
+    assert found["learning_accuracy"] == pytest.approx((0.9 + 0.8 + 1.0) / 3)
+    assert found["backward_transfer"] == pytest.approx(((0.6 - 0.9) + (0.7 - 0.8)) / 2)
+    assert found["forward_transfer"] == pytest.approx(((0.3 - 0.2) + (0.4 - 0.1)) / 2)
+    assert found["average_forgetting"] == pytest.approx(((0.9 - 0.6) + (0.8 - 0.7)) / 2)
+    assert found["per_task"]["forward_transfer"] == pytest.approx([0.1, 0.3])
+
+
+def test_forgetting_is_from_the_best_and_may_be_negative() -> None:
+    matrix = np.array([[0, 0, 0], [0.5, 0, 0], [0.9, 0.5, 0], [0.7, 0.6, 0.5]])
+    assert continual_metrics(matrix)["per_task"]["average_forgetting"] == pytest.approx([0.2, -0.1])
+
+
+def test_means_are_of_what_stands_under_per_task() -> None:
+    found = continual_metrics(np.random.default_rng(0).random((6, 5)))
+    for name, values in found["per_task"].items():
+        assert found[name] == pytest.approx(np.mean(values))
+
+
+def test_a_single_task_has_no_transfer() -> None:
+    found = continual_metrics(np.array([[0.1], [0.8]]))
+    assert found["average_accuracy"] == found["learning_accuracy"] == 0.8
+    assert found["backward_transfer"] is found["forward_transfer"] is found["average_forgetting"] is None

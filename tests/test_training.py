@@ -1,0 +1,161 @@
+import pytest
+import torch
+from conftest import MakeConfig, network_of, tiny_pair
+
+from cl_runner.benchmarks import Benchmark
+from cl_runner.config import Config
+from cl_runner.data import Dataset
+from cl_runner.errors import DivergenceError
+from cl_runner.methods import Method
+from cl_runner.seeding import generator
+from cl_runner.stack import Stack
+from cl_runner.training import Epoch, make_optimizer, train_task
+
+
+def train(config: Config, dataset: Dataset, seeds: list[int], tasks: int = 1) -> tuple[Stack, list[Epoch]]:
+    benchmark, stack = tiny_pair(config, dataset, seeds)
+    method = Method(stack, [config] * len(seeds))
+    epochs = [
+        epoch for task in range(tasks) for epoch in train_task(stack, method, benchmark, task, [task], config.train)
+    ]
+    return stack, epochs
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["train.optimizer=adam", "train.weight_decay=0.1"],
+        ["train.optimizer=sgd", "train.momentum=0.9", "train.learning_rate=0.1"],
+    ],
+)
+def test_training_equals_plain_pytorch(options: list[str], make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("train.epochs=3", "train.batch_size=20", *options)
+    benchmark, initial = tiny_pair(config, tiny, [4])
+    network = network_of(initial, 0, "relu").double()
+    kind = torch.optim.Adam if config.train.optimizer == "adam" else torch.optim.SGD
+    momentum = {"momentum": config.train.momentum} if config.train.optimizer == "sgd" else {}
+    optimizer = kind(network.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay,
+                     **momentum)
+    source = generator(4, "batches", 0)
+    losses = []
+    for _ in range(3):
+        order = torch.randperm(len(tiny.train.labels), generator=source)
+        total = 0.0
+        for ids in order.split(20):
+            outputs = network(benchmark.inputs_of(ids[None], [0], train=True)[0])
+            loss = torch.nn.functional.cross_entropy(outputs, tiny.train.labels[ids])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(ids)
+        losses.append(total / len(order))
+
+    stack, epochs = train(config, tiny, [4])
+    for found, parameter in zip(stack.layout.named(stack.parameters, 0).values(), network.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.detach(), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(torch.cat([epoch.data_loss for epoch in epochs]).double(),
+                               torch.tensor(losses, dtype=torch.float64), rtol=1e-5, atol=0)
+    assert [epoch.samples for epoch in epochs] == [len(tiny.train.labels)] * 3
+
+
+def test_iterations_stop_in_mid_epoch(make_config: MakeConfig, tiny: Dataset) -> None:
+    whole = make_config("train.epochs=2", "train.batch_size=20")
+    steps = -(-len(tiny.train.labels) // 20)
+    same = make_config("train.epochs=null", f"train.iterations={2 * steps}", "train.batch_size=20")
+    assert torch.equal(train(whole, tiny, [4])[0].parameters, train(same, tiny, [4])[0].parameters)
+    part = make_config("train.epochs=null", f"train.iterations={steps + 2}", "train.batch_size=20")
+    epochs = train(part, tiny, [4])[1]
+    assert [epoch.samples for epoch in epochs] == [len(tiny.train.labels), 40]
+    assert torch.isfinite(epochs[1].data_loss).all()
+    few = make_config("train.epochs=null", "train.iterations=1", "train.batch_size=20")
+    first_batch = train(few, tiny, [4])[1]
+    assert [epoch.samples for epoch in first_batch] == [20]
+
+
+@pytest.mark.parametrize("method", ["finetune", "ewc", "global_mask", "l1_sparsity"])
+def test_the_same_seed_gives_the_same_bits(method: str, make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config(f"method={method}", "train.epochs=2", "train.batch_size=20")
+    assert torch.equal(train(config, tiny, [4], 2)[0].parameters, train(config, tiny, [4], 2)[0].parameters)
+    assert not torch.equal(train(config, tiny, [4], 2)[0].parameters, train(config, tiny, [5], 2)[0].parameters)
+
+
+@pytest.mark.parametrize("name", ["permuted_digits", "split_digits"])
+def test_a_run_in_a_stack_is_the_run_alone(name: str, make_config: MakeConfig, tiny: Dataset) -> None:
+    # Split tasks differ in size between the runs, so here their last batches do.
+    config = make_config(f"benchmark={name}", "train.epochs=3", "train.batch_size=40")
+    among = train(config, tiny, [9, 4, 7], 2)
+    for run, seed in enumerate([9, 4, 7]):
+        alone = train(config, tiny, [seed], 2)
+        own = alone[0].layout.named(alone[0].parameters, 0)
+        for key, tensor in among[0].layout.named(among[0].parameters, run).items():
+            torch.testing.assert_close(tensor, own[key], rtol=1e-8, atol=1e-10)
+        for mine, theirs in zip(among[1], alone[1], strict=True):
+            torch.testing.assert_close(mine.data_loss[run], theirs.data_loss[0])
+
+
+def test_runs_of_different_schedules_do_not_share_a_stack(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("benchmark=split_digits", "train.batch_size=1", "train.epochs=1")
+    with pytest.raises(ValueError, match="cannot share a stack"):
+        train(config, tiny, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["train.optimizer=adam", "train.weight_decay=0.1"],
+        ["train.optimizer=sgd", "train.momentum=0.9", "train.weight_decay=0.1", "train.learning_rate=0.1"],
+        ["train.optimizer=adam", "method.l1_lambda=0.5"],
+        ["train.optimizer=adam", "method.ewc_lambda=100"],
+    ],
+)
+@pytest.mark.parametrize("method", ["global_mask", "layerwise_mask"])
+def test_a_frozen_parameter_does_not_change_by_a_bit(
+    options: list[str], method: str, make_config: MakeConfig, tiny: Dataset
+) -> None:
+    config = make_config(f"method={method}", "freeze=0.6", "train.epochs=5", "train.batch_size=20", *options)
+    benchmark, stack = tiny_pair(config, tiny, [4, 5], torch.float32)
+    part = Method(stack, [config] * 2)
+    list(train_task(stack, part, benchmark, 0, [0], config.train))
+    part.consolidate(torch.rand_like(stack.parameters))
+    before = stack.parameters.clone()
+    list(train_task(stack, part, benchmark, 1, [1], config.train))
+    frozen = part.trainable == 0
+    assert frozen.sum() > 0.59 * frozen.numel()
+    assert torch.equal(stack.parameters.view(torch.int32)[frozen], before.view(torch.int32)[frozen])
+    assert (stack.parameters != before)[~frozen].float().mean() > 0.5
+
+
+def test_joint_training_sees_every_task(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("method=joint", "train.epochs=1", "train.batch_size=20")
+    benchmark, stack = tiny_pair(config, tiny, [4])
+    epochs = list(train_task(stack, Method(stack, [config]), benchmark, 2, [0, 1, 2], config.train))
+    assert epochs[0].samples == 3 * len(tiny.train.labels)
+
+
+def test_divergence_names_task_epoch_and_setting(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("train.optimizer=sgd", "train.learning_rate=1e30", "train.epochs=4")
+    with pytest.raises(DivergenceError, match=r"task 1, epoch \d.*train\.learning_rate \(now 1e\+30\)"):
+        train(config, tiny, [4])
+
+
+def test_optimizer_starts_anew_at_each_task(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config()
+    stack = Stack([3, 2], "relu", [0])
+    assert not make_optimizer(stack.parameters, config.train).state
+
+
+def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Dataset) -> None:
+    seen: list[int] = []
+
+    class Watched(Benchmark):
+        def inputs_of(self, ids: torch.Tensor, tasks: object, *, train: bool) -> torch.Tensor:
+            seen.extend(ids.flatten().tolist())
+            return super().inputs_of(ids, [0], train=train)
+
+    config = make_config("train.epochs=2", "train.batch_size=50")
+    _, stack = tiny_pair(config, tiny, [4])
+    watched = Watched(config.benchmark, tiny, [4], dtype=torch.float64)
+    list(train_task(stack, Method(stack, [config]), watched, 0, [0], config.train))
+    size = len(tiny.train.labels)
+    assert sorted(seen[:size]) == sorted(seen[size:]) == list(range(size))
+    assert seen[:size] != seen[size:]
