@@ -1,8 +1,12 @@
 """cl-runner: a config-driven experiment runner for continual learning."""
 
+import time
 from typing import Any
 
 __all__ = ["load_run"]
+
+# About when the process started; a run counts its seconds from here.
+IMPORTED = time.perf_counter()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,3 +1,5 @@
+"""`python -m cl_runner` is `cl-run`."""
+
 from cl_runner.cli import entry
 
 entry()

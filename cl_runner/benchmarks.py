@@ -73,8 +73,11 @@ class Benchmark:
         for run in range(self.runs):
             of_task = self._positions[run].cpu()[labels] // self.classes_per_task
             split = self.family == "split"
-            ids.append(torch.cat([task * len(labels) + (everything[of_task == task] if split else everything)
-                                  for task in tasks]))
+            ids.append(
+                torch.cat(
+                    [task * len(labels) + (everything[of_task == task] if split else everything) for task in tasks]
+                )
+            )
         return ids
 
     def inputs_of(self, ids: Tensor, tasks: Sequence[int], *, train: bool) -> Tensor:
@@ -145,10 +148,14 @@ class Benchmark:
         drawn = []
         for seed in seeds:
             source = generator(seed, "tasks")
-            drawn.append(torch.stack([
-                torch.randperm(self.inputs, generator=source) if task else torch.arange(self.inputs)
-                for task in range(self.tasks)
-            ]))
+            drawn.append(
+                torch.stack(
+                    [
+                        torch.randperm(self.inputs, generator=source) if task else torch.arange(self.inputs)
+                        for task in range(self.tasks)
+                    ]
+                )
+            )
         return torch.stack(drawn).to(self.device)
 
 

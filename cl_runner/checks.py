@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -64,11 +65,9 @@ def describe(key: str) -> str:
 
 def from_composition(error: Exception) -> ConfigError:
     """One line for an error that Hydra or OmegaConf raised while composing."""
-    options = getattr(error, "options", None)
-    missing = getattr(error, "missing_cfg_file", None)
-    if missing and options:
-        group, _, given = str(missing).rpartition("/")
-        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(options)}")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, given = str(error.missing_cfg_file).rpartition("/")
+        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(error.options)}")
     text = str(error).strip()
     override = re.search(r"overrid\w* '?\+{0,2}~?([\w./@-]+)=?([^'\n]*)'?", text)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -80,8 +79,8 @@ def from_composition(error: Exception) -> ConfigError:
     key = re.sub(r"\[.*", "", key)
     if text.startswith("Could not override") or "append to config" in text or "not in" in str(cause).splitlines()[0]:
         return ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
-    given = override[2] if override and override[2] else getattr(cause, "value", None)
-    return ConfigError(f"{key}: got {'nothing' if given is None else given}, allowed: {describe(key)}")
+    given = override[2] if override else ""
+    return ConfigError(f"{key}: got {given or 'nothing'}, allowed: {describe(key)}")
 
 
 def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
@@ -104,12 +103,12 @@ def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
 
 def _refuse_unknown_keys(node: DictConfig, schema: Any, prefix: str) -> None:
     hints = get_type_hints(schema)
-    for name in node:
+    for name in map(str, node):
         key = f"{prefix}{name}"
         if name not in hints:
             raise ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
-        if is_dataclass(hints[str(name)]):
-            _refuse_unknown_keys(node[name], hints[str(name)], f"{key}.")
+        if is_dataclass(hints[name]):
+            _refuse_unknown_keys(node[name], hints[name], f"{key}.")
 
 
 def _limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -3,10 +3,6 @@
 Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted.
 """
 
-import time
-
-_STARTED = time.perf_counter()
-
 import gc
 import logging
 import os
@@ -22,6 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from cl_runner import IMPORTED
 from cl_runner.checks import checked, from_composition, unused_settings
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, RunError
@@ -43,6 +40,7 @@ class CheckBeforeStart(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Called with the composed config of a single run."""
         try:
             checked(config)
             directory = Path(config.hydra.run.dir)
@@ -52,6 +50,7 @@ class CheckBeforeStart(Callback):
             sys.exit(_fail(error))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called with the config of a sweep, before any of its jobs is composed."""
         directory = Path(config.hydra.sweep.dir)
         if any(directory.glob(f"*/{COMPLETE}")):
             reason = f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory"
@@ -76,7 +75,7 @@ def run(composed: DictConfig) -> None:
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         with TerminalProgress(console) as progress:
-            (recorder,) = run_stack([config], [directory], progress, _STARTED)
+            (recorder,) = run_stack([config], [directory], progress, IMPORTED)
     except RunError as error:
         _log.error(error)
         raise

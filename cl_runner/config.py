@@ -17,6 +17,7 @@ class Choice:
     options: tuple[str, ...]
 
     def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
         return value in self.options
 
     def __str__(self) -> str:
@@ -33,6 +34,7 @@ class Range:
     open_high: bool = False
 
     def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
         return math.isfinite(value) and above and below
@@ -51,18 +53,19 @@ class EachOf:
     entry: Range
 
     def allows(self, value: Sequence[Any]) -> bool:
+        """Whether `value` is allowed."""
         return len(value) > 0 and all(self.entry.allows(item) for item in value)
 
     def __str__(self) -> str:
         return f"with at least one entry, each {self.entry}"
 
 
-def _one_of(*options: str) -> Any:
-    return field(metadata={"allowed": Choice(options)})
+def _one_of(*options: str) -> dict[str, Choice]:
+    return {"allowed": Choice(options)}
 
 
-def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> Any:
-    return field(metadata={"allowed": Range(low, high, open_low, open_high)})
+def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> dict[str, Range]:
+    return {"allowed": Range(low, high, open_low, open_high)}
 
 
 @dataclass
@@ -70,13 +73,13 @@ class BenchmarkConfig:
     """A sequence of tasks made from one dataset."""
 
     name: str
-    family: str = _one_of("permuted", "split", "rotated")
-    dataset: str = _one_of("digits", "mnist", "fashion_mnist", "kmnist")
-    tasks: int = _within(1)
-    classes_per_task: int = _within(2, 10)
-    scenario: str = _one_of("domain", "task", "class")
+    family: str = field(metadata=_one_of("permuted", "split", "rotated"))
+    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist"))
+    tasks: int = field(metadata=_within(1))
+    classes_per_task: int = field(metadata=_within(2, 10))
+    scenario: str = field(metadata=_one_of("domain", "task", "class"))
     normalize: bool
-    train_samples: int | None = _within(10)
+    train_samples: int | None = field(metadata=_within(10))
 
 
 @dataclass
@@ -85,30 +88,30 @@ class ModelConfig:
 
     name: str
     hidden: list[int] = field(metadata={"allowed": EachOf(Range(1))})
-    activation: str = _one_of("relu", "sigmoid", "tanh")
+    activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
 
 
 @dataclass
 class TrainConfig:
     """How each task is trained; exactly one of `epochs` and `iterations` is set."""
 
-    epochs: int | None = _within(1)
-    iterations: int | None = _within(1)
-    batch_size: int = _within(1)
-    optimizer: str = _one_of("adam", "sgd")
-    learning_rate: float = _within(0, open_low=True)
-    momentum: float = _within(0, 1, open_high=True)
-    weight_decay: float = _within(0)
-    curve_points: int = _within(1)
+    epochs: int | None = field(metadata=_within(1))
+    iterations: int | None = field(metadata=_within(1))
+    batch_size: int = field(metadata=_within(1))
+    optimizer: str = field(metadata=_one_of("adam", "sgd"))
+    learning_rate: float = field(metadata=_within(0, open_low=True))
+    momentum: float = field(metadata=_within(0, 1, open_high=True))
+    weight_decay: float = field(metadata=_within(0))
+    curve_points: int = field(metadata=_within(1))
 
 
 @dataclass
 class FisherConfig:
     """How the diagonal of the Fisher information matrix is estimated after each task."""
 
-    estimator: str = _one_of("exact", "sampled", "empirical", "batched")
-    samples: int | None = _within(1)
-    batch_size: int = _within(1)
+    estimator: str = field(metadata=_one_of("exact", "sampled", "empirical", "batched"))
+    samples: int | None = field(metadata=_within(1))
+    batch_size: int = field(metadata=_within(1))
 
 
 @dataclass
@@ -117,13 +120,13 @@ class MethodConfig:
 
     name: str
     joint: bool
-    penalty: str = _one_of("none", "ewc", "online_ewc")
-    ewc_lambda: float = _within(0)
-    gamma: float = _within(0, 1)
-    mask: str = _one_of("none", "global", "layerwise")
-    mask_source: str = _one_of("latest", "sum", "max", "union")
-    unit: str = _one_of("parameter", "neuron")
-    l1_lambda: float = _within(0)
+    penalty: str = field(metadata=_one_of("none", "ewc", "online_ewc"))
+    ewc_lambda: float = field(metadata=_within(0))
+    gamma: float = field(metadata=_within(0, 1))
+    mask: str = field(metadata=_one_of("none", "global", "layerwise"))
+    mask_source: str = field(metadata=_one_of("latest", "sum", "max", "union"))
+    unit: str = field(metadata=_one_of("parameter", "neuron"))
+    l1_lambda: float = field(metadata=_within(0))
 
 
 @dataclass
@@ -135,8 +138,8 @@ class Config:
     train: TrainConfig
     fisher: FisherConfig
     method: MethodConfig
-    freeze: float = _within(0, 1)
-    seed: int = _within(0, 2**63 - 1)
-    device: str = _one_of("auto", "cpu", "cuda", "mps")
-    threads: int | None = _within(1, 1024)
     data_dir: str
+    freeze: float = field(metadata=_within(0, 1))
+    seed: int = field(metadata=_within(0, 2**63 - 1))
+    device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
+    threads: int | None = field(metadata=_within(1, 1024))

@@ -51,6 +51,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
+    """A training and a test set."""
+
     info: DatasetInfo
     train: Split
     test: Split
@@ -87,7 +89,9 @@ def _stratified(labels: "np.ndarray", train_samples: int) -> "tuple[np.ndarray, 
     from sklearn.model_selection import train_test_split
 
     chosen, rest = train_test_split(
-        np.arange(len(labels)), train_size=train_samples, stratify=labels if train_samples < len(labels) else None,
+        np.arange(len(labels)),
+        train_size=train_samples,
+        stratify=labels if train_samples < len(labels) else None,
         random_state=0,
     )
     return np.sort(chosen), np.sort(rest)
@@ -135,8 +139,9 @@ def _verify(name: str, raw: Path) -> None:
         mend = f"delete {path.resolve()} to have it downloaded again, or put the right file there"
         size = path.stat().st_size
         if size != expected:
-            raise DataError(f"{file} is {'truncated' if size < expected else 'altered'}: "
-                            f"{size} bytes instead of {expected}; {mend}")
+            raise DataError(
+                f"{file} is {'truncated' if size < expected else 'altered'}: {size} bytes instead of {expected}; {mend}"
+            )
         if name == "mnist":
             with path.open("rb") as content:
                 digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

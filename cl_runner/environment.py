@@ -41,6 +41,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Add the seconds of the block to `phase`."""
         entered = time.perf_counter()
         try:
             yield

@@ -38,8 +38,14 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], path: Path) -> None:
         for column in range(tasks):
             value = matrix[row, column]
             axes.text(
-                column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9,
-                color="black" if value > 0.6 else "white", alpha=1.0 if column <= row else 0.6,
+                column,
+                row,
+                f"{100 * value:.0f}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="black" if value > 0.6 else "white",
+                alpha=1.0 if column <= row else 0.6,
             )
     axes.set_xticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
     axes.set_yticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
@@ -78,12 +84,24 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) 
     ]
     below = sum(int(item.counts[item.edges[:-1] < low].sum()) for item in filled)
     left_out = f"; left of the axes: {below} values" if below else ""
-    figure.text(0.5, 0.45 / height, "log10 of significance (Fisher diagonal); share of the layer's parameters",
-                ha="center", fontsize=9)
-    figure.text(0.5, 0.18 / height, f"exactly zero, not shown (mean over tasks): {', '.join(zeros)}{left_out}",
-                ha="center", fontsize=8, color="0.35")
-    figure.subplots_adjust(left=0.75 / width, right=1 - 0.1 / width, bottom=0.95 / height, top=1 - 0.35 / height,
-                           wspace=0.08, hspace=0.15)
+    figure.text(
+        0.5,
+        0.45 / height,
+        "log10 of significance (Fisher diagonal); share of the layer's parameters",
+        ha="center",
+        fontsize=9,
+    )
+    figure.text(
+        0.5,
+        0.18 / height,
+        f"exactly zero, not shown (mean over tasks): {', '.join(zeros)}{left_out}",
+        ha="center",
+        fontsize=8,
+        color="0.35",
+    )
+    figure.subplots_adjust(
+        left=0.75 / width, right=1 - 0.1 / width, bottom=0.95 / height, top=1 - 0.35 / height, wspace=0.08, hspace=0.15
+    )
     _save(figure, path)
 
 
@@ -111,7 +129,9 @@ def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], path: 
     axes.tick_params(axis="x", length=0)
     axes.set(xlim=(0, tasks), ylim=(0, 1.02), xlabel="training task", ylabel="test accuracy")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(title="on task", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(
+        title="on task", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     _save(figure, path)
 
 

@@ -94,7 +94,9 @@ def _add_per_sample(
         if estimator == "exact":
             signal = likelihood.expected_signals(logits, classes)
         else:
-            labels = likelihood.draw(logits, uniform) if estimator == "sampled" else benchmark.labels_of(ids, train=True)
+            labels = (
+                likelihood.draw(logits, uniform) if estimator == "sampled" else benchmark.labels_of(ids, train=True)
+            )
             signal = likelihood.loss_and_signal(logits, labels)[1][:, None]
         signal.mul_(present[:, None, :, None])
         add_squared_gradients(sums, activations, stack.signals(activations, signal.flatten(1, 2)))

@@ -47,4 +47,3 @@ class Categorical:
         one_hot = torch.eye(logits.shape[-1], dtype=logits.dtype, device=logits.device)[classes]
         weight = probabilities[..., classes].mT.sqrt()
         return (probabilities[:, None] - one_hot[None, :, None]).mul_(weight[..., None])
-

@@ -34,13 +34,13 @@ class Method:
 
     def __init__(self, stack: Stack, configs: Sequence[Config]) -> None:
         settings = [config.method for config in configs]
-        by_run = {"device": stack.parameters.device, "dtype": stack.parameters.dtype}
-        strength = torch.tensor([item.ewc_lambda if item.penalty != "none" else 0.0 for item in settings], **by_run)
-        sparsity = torch.tensor([item.l1_lambda for item in settings], **by_run)
+        like = stack.parameters
+        strength = like.new_tensor([item.ewc_lambda if item.penalty != "none" else 0.0 for item in settings])
+        sparsity = like.new_tensor([item.l1_lambda for item in settings])
         self._penalty, self._sparsity, self._mask = None, None, None
         if strength.any():
-            online = torch.tensor([item.penalty == "online_ewc" for item in settings], device=strength.device)
-            decay = torch.tensor([item.gamma for item in settings], **by_run)
+            online = torch.tensor([item.penalty == "online_ewc" for item in settings], device=like.device)
+            decay = like.new_tensor([item.gamma for item in settings])
             self._penalty = QuadraticPenalty(stack.layout, strength, online, decay)
         if sparsity.any():
             self._sparsity = L1Proximal(stack.layout, sparsity, configs[0].train.learning_rate)

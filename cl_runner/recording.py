@@ -68,6 +68,7 @@ class Recorder:
         )
 
     def epoch(self, task: int, epoch: Epoch, run: int) -> None:
+        """Loss terms and speed of an epoch; the seconds of a stack are shared out evenly among its runs."""
         terms = [_short(term[run]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
         seconds = epoch.seconds / len(epoch.data_loss)
         speed = round(epoch.samples / epoch.seconds, 1)

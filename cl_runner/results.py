@@ -3,6 +3,7 @@
 import csv
 import json
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ class MLP(torch.nn.Module):
 
     def __init__(self, sizes: list[int], activation: str) -> None:
         super().__init__()
-        pairs = zip(sizes, sizes[1:], strict=False)
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(into, out) for into, out in pairs)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(into, out) for into, out in pairwise(sizes))
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Outputs (logits) of the network."""
         hidden = inputs
         for layer in self.layers[:-1]:
             hidden = getattr(torch, self.activation)(layer(hidden))
@@ -102,7 +103,13 @@ class Run:
 
     def _tensors(self, folder: str) -> dict[int, dict[str, torch.Tensor]]:
         files = {int(file.stem.removeprefix("task_")): file for file in (self.path / folder).glob("task_*.safetensors")}
-        return {task: load_file(files[task]) for task in sorted(files)}
+        return {task: _in_layer_order(load_file(files[task])) for task in sorted(files)}
+
+
+def _in_layer_order(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Layer by layer, the weight before the bias; files hold them by alphabet."""
+    layers = range(len(tensors) // 2)
+    return {name: tensors[name] for layer in layers for name in (f"layers.{layer}.weight", f"layers.{layer}.bias")}
 
 
 def load_run(path: str | Path) -> Run:

@@ -21,9 +21,11 @@ from cl_runner.training import Epoch, train_task
 class Progress(Protocol):
     """Told how far a stack of runs is."""
 
-    def epoch(self, task: int, tasks: int, epoch: Epoch) -> None: ...
+    def epoch(self, task: int, tasks: int, epoch: Epoch) -> None:
+        """After each epoch of `task`, counted from 1, of `tasks`."""
 
-    def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None: ...
+    def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
+        """After `task`, with the scores on every task."""
 
 
 def run_stack(
@@ -82,8 +84,10 @@ def run_stack(
         with clock("write"):
             for run, recorder in enumerate(recorders):
                 recorder.accuracy(number, scores, run)
-                recorder.task(number, *(stack.layout.named(buffer, run)
-                                        for buffer in (stack.parameters, fisher, method.trainable)))
+                recorder.task(
+                    number,
+                    *(stack.layout.named(buffer, run) for buffer in (stack.parameters, fisher, method.trainable)),
+                )
         with clock("train"):
             method.consolidate(fisher)
         progress.task(number, benchmark.tasks, scores)

@@ -28,6 +28,7 @@ class LogHistogram:
 
     @property
     def zero_share(self) -> float:
+        """Share of values that are exactly zero."""
         return self.zeros / self.size
 
 
@@ -45,8 +46,8 @@ def log_histogram(values: NDArray[np.floating]) -> LogHistogram:
     logs = np.log10(flat[flat > 0])
     zeros = int(flat.size - logs.size)
     if logs.size == 0:
-        nothing = float("nan")
-        return LogHistogram(np.array([0.0]), np.array([], dtype=np.int64), *[nothing] * 4, zeros, flat.size)
+        nan = float("nan")
+        return LogHistogram(np.array([0.0]), np.array([], dtype=np.int64), nan, nan, nan, nan, zeros, flat.size)
     first, last = np.floor(logs.min() / BIN_WIDTH), np.floor(logs.max() / BIN_WIDTH) + 1
     edges = np.arange(first, last + 1) * BIN_WIDTH
     counts = np.histogram(logs, edges)[0]

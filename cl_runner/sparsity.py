@@ -31,6 +31,7 @@ class L1Proximal:
         self._threshold = learning_rate * self._strength
 
     def step(self, parameters: Tensor) -> None:
+        """Shrink the weights `(R·P,)` in place."""
         soft_threshold(parameters, self._threshold)
 
     def value(self, parameters: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ The tests hold both against autograd.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -60,7 +61,7 @@ class Layout:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(in, out) of each layer."""
-        return list(zip(self.sizes, self.sizes[1:], strict=False))
+        return list(pairwise(self.sizes))
 
     @property
     def per_run(self) -> int:
@@ -69,6 +70,7 @@ class Layout:
 
     @property
     def numel(self) -> int:
+        """Number of elements of a buffer, R·P."""
         return self.runs * self.per_run
 
     def layers(self, buffer: Tensor) -> list[Layer]:

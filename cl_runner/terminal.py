@@ -29,8 +29,13 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
             disable=not console.is_terminal,
         )
         self._total = self._bar.add_task("loading", total=None)
@@ -46,6 +51,7 @@ class TerminalProgress:
         self._bar.stop()
 
     def epoch(self, task: int, tasks: int, epoch: Epoch) -> None:
+        """Move the bar."""
         self._loss = float(epoch.data_loss.mean())
         self._bar.update(
             self._total,
@@ -55,6 +61,7 @@ class TerminalProgress:
         )
 
     def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
+        """Without a terminal, print a line."""
         if not self._console.is_terminal:
             accuracies = " ".join(f"{float(score.accuracy.mean()):.3f}" for score in scores[:task])
             line = f"task {task}/{tasks}: loss {self._loss:.4f}, test accuracy on the tasks so far {accuracies}"
@@ -77,5 +84,9 @@ def show_results(
     for name, meaning in _EXPLAINED.items():
         value = "     –" if metrics[name] is None else f"{100 * metrics[name]:6.1f}"
         console.print(f"{name:20} {value} %  [dim]{meaning}[/dim]", highlight=False, soft_wrap=True)
-    console.print(f"\nresults in [bold]{directory}[/bold]: accuracy_matrix.png, significance_histograms.png, "
-                  "training.png, metrics.json and more", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nresults in [bold]{directory}[/bold]: accuracy_matrix.png, significance_histograms.png, "
+        "training.png, metrics.json and more",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -61,7 +61,9 @@ def train_task(
 
     for number in range(1, epochs + 1):
         started = time.perf_counter()
-        orders = [pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)]
+        orders = [
+            pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
+        ]
         epoch_ids, present = stacked(orders, stack.parameters)
         epoch_labels = benchmark.labels_of(epoch_ids, train=True)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
@@ -89,9 +91,7 @@ def train_task(
 def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser on the stack's one tensor; fused, which is fastest on every device that has it."""
     if config.optimizer == "adam":
-        return torch.optim.Adam(
-            [parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        return torch.optim.Adam([parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     return torch.optim.SGD(
         [parameters],
         lr=config.learning_rate,

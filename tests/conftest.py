@@ -11,7 +11,7 @@ from cl_runner.benchmarks import Benchmark
 from cl_runner.checks import checked
 from cl_runner.cli import config_dir
 from cl_runner.config import Config
-from cl_runner.data import DatasetInfo, Dataset, Split, load_dataset
+from cl_runner.data import Dataset, DatasetInfo, Split, load_dataset
 from cl_runner.stack import Stack
 
 MakeConfig = Callable[..., Config]

@@ -19,7 +19,12 @@ SEEDS = [3, 8]
 
 
 def per_sample_squares(
-    benchmark: Benchmark, stack: Stack, run: int, activation: str, ids: Tensor, label_weights: Callable[[Tensor], Tensor]
+    benchmark: Benchmark,
+    stack: Stack,
+    run: int,
+    activation: str,
+    ids: Tensor,
+    label_weights: Callable[[Tensor], Tensor],
 ) -> dict[str, Tensor]:
     """Σ over samples and labels of weight · (d log p / dθ)², by autograd a sample and a label at a time."""
     network = network_of(stack, run, activation)
@@ -47,8 +52,9 @@ def expect(stack: Stack, found: Tensor, run: int, expected: dict[str, Tensor]) -
 
 
 def settings(make_config: MakeConfig, name: str, scenario: str, activation: str) -> Config:
-    return make_config(f"benchmark={name}", "benchmark.tasks=3", f"benchmark.scenario={scenario}",
-                       f"model.activation={activation}")
+    return make_config(
+        f"benchmark={name}", "benchmark.tasks=3", f"benchmark.scenario={scenario}", f"model.activation={activation}"
+    )
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -62,6 +68,7 @@ def test_estimators_equal_per_sample_autograd(
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16), SEEDS)
     first = int(benchmark.active_classes(TASK, TASK + 1)[0])
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
+
         def weights(probabilities: Tensor, run: int = run, ids: Tensor = ids) -> Tensor:
             if estimator == "exact":
                 return probabilities
@@ -113,8 +120,9 @@ def test_a_subset_of_samples_is_drawn_by_seed(make_config: MakeConfig, tiny: Dat
         expect(stack, found, run, {key: value / 20 for key, value in total.items()})
     everything = FisherConfig("exact", None, 16)
     more = FisherConfig("exact", 10**6, 16)
-    torch.testing.assert_close(fisher_diagonal(stack, benchmark, TASK, more, SEEDS),
-                               fisher_diagonal(stack, benchmark, TASK, everything, SEEDS))
+    torch.testing.assert_close(
+        fisher_diagonal(stack, benchmark, TASK, more, SEEDS), fisher_diagonal(stack, benchmark, TASK, everything, SEEDS)
+    )
 
 
 def test_sampled_approaches_exact(make_config: MakeConfig, tiny: Dataset) -> None:

@@ -28,7 +28,9 @@ def test_ties_are_broken_by_index() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.737, 0.9, 1.0])
 def test_layerwise_freezes_the_exact_fraction_of_every_layer(fraction: float) -> None:
     layers = random_layers()
-    for layer, frozen in zip(layers, frozen_parameters(layers, fraction, layerwise=True, unit="parameter"), strict=True):
+    for layer, frozen in zip(
+        layers, frozen_parameters(layers, fraction, layerwise=True, unit="parameter"), strict=True
+    ):
         size = sum(part.numel() for part in layer)
         values, chosen = torch.cat([part.flatten() for part in layer]), torch.cat([part.flatten() for part in frozen])
         assert chosen.sum() == round(fraction * size)

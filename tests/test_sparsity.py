@@ -42,6 +42,8 @@ def test_value_is_the_l1_norm_of_the_weights() -> None:
     layout = Layout((4, 3, 2), runs=2)
     part = L1Proximal(layout, torch.tensor([1.0, 5.0]), learning_rate=0.1)
     parameters = torch.randn(layout.numel)
-    norms = [sum(tensor.abs().sum() for name, tensor in layout.named(parameters, run).items() if "weight" in name)
-             for run in range(2)]
+    norms = [
+        sum(tensor.abs().sum() for name, tensor in layout.named(parameters, run).items() if "weight" in name)
+        for run in range(2)
+    ]
     torch.testing.assert_close(part.value(parameters), torch.tensor([norms[0], 5 * norms[1]]))

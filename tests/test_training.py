@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from conftest import MakeConfig, network_of, tiny_pair
@@ -32,10 +34,10 @@ def test_training_equals_plain_pytorch(options: list[str], make_config: MakeConf
     config = make_config("train.epochs=3", "train.batch_size=20", *options)
     benchmark, initial = tiny_pair(config, tiny, [4])
     network = network_of(initial, 0, "relu").double()
-    kind = torch.optim.Adam if config.train.optimizer == "adam" else torch.optim.SGD
-    momentum = {"momentum": config.train.momentum} if config.train.optimizer == "sgd" else {}
-    optimizer = kind(network.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay,
-                     **momentum)
+    rate, decay = config.train.learning_rate, config.train.weight_decay
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay)
+    if config.train.optimizer == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     source = generator(4, "batches", 0)
     losses = []
     for _ in range(3):
@@ -53,8 +55,12 @@ def test_training_equals_plain_pytorch(options: list[str], make_config: MakeConf
     stack, epochs = train(config, tiny, [4])
     for found, parameter in zip(stack.layout.named(stack.parameters, 0).values(), network.parameters(), strict=True):
         torch.testing.assert_close(found, parameter.detach(), rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(torch.cat([epoch.data_loss for epoch in epochs]).double(),
-                               torch.tensor(losses, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        torch.cat([epoch.data_loss for epoch in epochs]).double(),
+        torch.tensor(losses, dtype=torch.float64),
+        rtol=1e-5,
+        atol=0,
+    )
     assert [epoch.samples for epoch in epochs] == [len(tiny.train.labels)] * 3
 
 
@@ -138,7 +144,7 @@ def test_divergence_names_task_epoch_and_setting(make_config: MakeConfig, tiny: 
         train(config, tiny, [4])
 
 
-def test_optimizer_starts_anew_at_each_task(make_config: MakeConfig, tiny: Dataset) -> None:
+def test_optimizer_starts_anew_at_each_task(make_config: MakeConfig) -> None:
     config = make_config()
     stack = Stack([3, 2], "relu", [0])
     assert not make_optimizer(stack.parameters, config.train).state
@@ -148,9 +154,9 @@ def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Datase
     seen: list[int] = []
 
     class Watched(Benchmark):
-        def inputs_of(self, ids: torch.Tensor, tasks: object, *, train: bool) -> torch.Tensor:
+        def inputs_of(self, ids: torch.Tensor, tasks: Sequence[int], *, train: bool) -> torch.Tensor:
             seen.extend(ids.flatten().tolist())
-            return super().inputs_of(ids, [0], train=train)
+            return super().inputs_of(ids, tasks, train=train)
 
     config = make_config("train.epochs=2", "train.batch_size=50")
     _, stack = tiny_pair(config, tiny, [4])

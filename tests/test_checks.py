@@ -1,0 +1,74 @@
+from typing import Any
+
+import pytest
+from conftest import MakeConfig
+from omegaconf import OmegaConf
+
+from cl_runner.checks import checked, describe, unused_settings
+from cl_runner.config import Choice, EachOf, Range
+from cl_runner.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed", "refused"),
+    [
+        (Range(0, 1), [0, 0.5, 1], [-0.01, 1.01, float("nan")]),
+        (Range(0, open_low=True), [1e-9, 1e9], [0, -1, float("inf")]),
+        (Range(0, 1, open_high=True), [0, 0.99], [1]),
+        (Choice(("a", "b")), ["a", "b"], ["c", ""]),
+        (EachOf(Range(1)), [[1], [2, 3]], [[], [0], [1, 0]]),
+    ],
+)
+def test_limits(limit: Choice | Range | EachOf, allowed: list[Any], refused: list[Any]) -> None:
+    assert all(limit.allows(value) for value in allowed)
+    assert not any(limit.allows(value) for value in refused)
+
+
+def test_limits_in_words() -> None:
+    assert str(Range(0, 1)) == "from 0 to 1"
+    assert str(Range(0, 1, open_high=True)) == "from 0 to below 1"
+    assert str(Range(0, open_low=True)) == "above 0"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("freeze", "a number from 0 to 1"),
+        ("threads", "an integer from 1 to 1024, or null"),
+        ("benchmark.scenario", "one of domain, task, class"),
+        ("benchmark.normalize", "true or false"),
+        ("model.hidden", "a list of integers with at least one entry, each at least 1"),
+        ("data_dir", "a word"),
+    ],
+)
+def test_what_a_field_allows_in_words(key: str, words: str) -> None:
+    assert describe(key) == words
+
+
+def test_an_unknown_key_is_told_its_neighbours() -> None:
+    assert "did you mean train.learning_rate?" in describe("train.learnin_rate")
+    assert "momentum" in describe("train.lr")
+
+
+def test_a_missing_value_is_named(make_config: MakeConfig) -> None:
+    config = OmegaConf.structured(make_config())
+    config.train.batch_size = "???"
+    with pytest.raises(ConfigError, match=r"train\.batch_size: got nothing, allowed: an integer at least 1"):
+        checked(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["method=ewc", "freeze=0.9"], ["freeze"]),
+        (["method=global_mask", "freeze=0.9", "method.unit=neuron"], []),
+        (["method=finetune", "method.ewc_lambda=3", "method.gamma=0.5"], ["method.ewc_lambda", "method.gamma"]),
+        (["method=global_mask", "method.ewc_lambda=3"], []),
+        (["method=online_ewc", "method.gamma=0.5"], []),
+        (["method=ewc", "train.momentum=0.5", "fisher.batch_size=3"], ["train.momentum", "fisher.batch_size"]),
+        (["train.optimizer=sgd", "train.momentum=0.5"], []),
+    ],
+)
+def test_settings_without_effect(overrides: list[str], named: list[str], make_config: MakeConfig) -> None:
+    lines = unused_settings(make_config(*overrides), overrides)
+    assert [line.split()[0] for line in lines] == named

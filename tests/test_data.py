@@ -1,0 +1,85 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cl_runner import data
+from cl_runner.data import DATASETS, load_dataset
+from cl_runner.errors import DataError
+
+
+def test_digits_are_split_once_and_for_all_and_by_class() -> None:
+    first, again = load_dataset("digits", "unused"), load_dataset("digits", "unused")
+    assert torch.equal(first.train.images, again.train.images)
+    assert (len(first.train.labels), len(first.test.labels)) == (DATASETS["digits"].train, DATASETS["digits"].test)
+    assert first.train.images.dtype == torch.uint8
+    shares = [split.labels.bincount() / len(split.labels) for split in (first.train, first.test)]
+    torch.testing.assert_close(shares[0], shares[1], atol=0.002, rtol=0)
+    joined = torch.cat([first.train.images, first.test.images])
+    assert joined.max() == DATASETS["digits"].scale
+    # No image stands in both splits: 1,797 images of which all are different.
+    assert len(joined.unique(dim=0)) == 1797
+
+
+def test_a_stratified_subset() -> None:
+    part = load_dataset("digits", "unused", train_samples=100)
+    assert len(part.train.labels) == 100
+    assert part.train.labels.bincount().min() >= 9
+    assert len(part.test.labels) == DATASETS["digits"].test
+
+
+def small_mnist(root: Path) -> Path:
+    """Files of the right length and the wrong content."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in data._RAW_FILES:
+        count = 60_000 if file.startswith("train") else 10_000
+        (raw / file).write_bytes(bytes(16 + count * 784 if "images" in file else 8 + count))
+    return raw
+
+
+def test_missing_files_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images:\nTried mirror, got:\n<urlopen error no route>")
+
+    monkeypatch.setattr(datasets.mnist, "download_and_extract_archive", refuse)
+    with pytest.raises(DataError, match=r"could not be downloaded.*data_dir=.*benchmark=permuted_digits") as caught:
+        load_dataset("mnist", tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_altered_file_is_named_with_the_mend(tmp_path: Path) -> None:
+    raw = small_mnist(tmp_path)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is altered: MD5 .*delete " + str(raw)):
+        load_dataset("mnist", tmp_path)
+
+
+def test_truncated_file_is_named_with_the_mend(tmp_path: Path) -> None:
+    raw = small_mnist(tmp_path)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is truncated: 5 bytes instead of 47040016; delete"):
+        load_dataset("mnist", tmp_path)
+
+
+def test_the_other_datasets_have_the_same_layout(tmp_path: Path, mnist_dir: str) -> None:
+    shutil.copytree(
+        Path(mnist_dir) / "MNIST" / "raw",
+        tmp_path / "FashionMNIST" / "raw",
+        copy_function=lambda source, target: Path(target).symlink_to(Path(source).resolve()),
+    )
+    found = load_dataset("fashion_mnist", tmp_path)
+    assert found.train.images.shape == (60_000, 784)
+
+
+def test_real_mnist(mnist_dir: str) -> None:
+    mnist = load_dataset("mnist", mnist_dir)
+    assert mnist.train.images.shape == (60_000, 784)
+    assert mnist.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    # Mean and deviation of the training pixels, as published everywhere: 0.1307 and 0.3081.
+    pixels = mnist.train.images.double() / 255
+    assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)
+    assert pixels.std().item() == pytest.approx(0.3081, abs=5e-5)

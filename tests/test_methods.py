@@ -1,0 +1,76 @@
+"""The methods against each other, on the default benchmark at full length."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig, tiny_pair
+from test_runner import Silent
+
+from cl_runner.data import Dataset
+from cl_runner.methods import Method
+from cl_runner.results import load_run
+from cl_runner.runner import run_stack
+
+METHODS = ["finetune", "ewc", "online_ewc", "global_mask", "layerwise_mask", "l1_sparsity", "joint"]
+SEEDS = [0, 1]
+
+
+@pytest.fixture(scope="module")
+def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Of each method with its defaults, mean over seeds; all but joint training in one stack."""
+    folder = tmp_path_factory.mktemp("methods")
+    with pytest.MonkeyPatch.context() as patch:
+        # Drawing takes longer than training, and nobody looks.
+        patch.setattr("cl_runner.runner.draw_figures", lambda _: None)
+        for methods in (METHODS[:-1], METHODS[-1:]):
+            names = [(method, seed) for method in methods for seed in SEEDS]
+            configs = [make_config(f"method={method}", f"seed={seed}") for method, seed in names]
+            run_stack(configs, [folder / f"{method}-{seed}" for method, seed in names], Silent())
+    return {
+        method: float(np.mean([load_run(folder / f"{method}-{seed}").metrics["average_accuracy"] for seed in SEEDS]))
+        for method in METHODS
+    }
+
+
+def test_joint_training_is_the_upper_bound(average_accuracy: dict[str, float]) -> None:
+    others = max(value for method, value in average_accuracy.items() if method != "joint")
+    assert average_accuracy["joint"] > 0.93
+    assert average_accuracy["joint"] > others + 0.1
+
+
+@pytest.mark.parametrize("method", ["ewc", "online_ewc", "layerwise_mask", "l1_sparsity"])
+def test_protection_beats_fine_tuning(method: str, average_accuracy: dict[str, float]) -> None:
+    assert average_accuracy[method] > average_accuracy["finetune"] + 0.03
+
+
+def test_a_part_that_no_run_uses_is_left_out(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("method=finetune")
+    _, stack = tiny_pair(config, tiny, [0])
+    method = Method(stack, [config])
+    before = stack.parameters.clone()
+    method.consolidate(torch.ones_like(stack.parameters))
+    method.before_step()
+    method.after_step()
+    assert torch.equal(stack.parameters, before)
+    assert not stack.gradient.any()
+    assert (method.trainable == 1).all()
+    assert [float(term) for term in method.terms()] == [0.0, 0.0]
+
+
+def test_parts_combine(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("method=global_mask", "freeze=0.5", "method.ewc_lambda=2", "method.l1_lambda=0.1")
+    _, stack = tiny_pair(config, tiny, [0])
+    method = Method(stack, [config])
+    fisher = torch.rand_like(stack.parameters)
+    method.consolidate(fisher)
+    anchor = stack.parameters.clone()
+    stack.parameters += 1
+    method.before_step()
+    torch.testing.assert_close(stack.gradient, 2 * fisher)
+    penalty, l1 = method.terms()
+    torch.testing.assert_close(penalty, (fisher.sum() * 2 / 2)[None])
+    norm = sum(weight.abs().sum() for weight, _ in stack.layers)
+    torch.testing.assert_close(l1, 0.1 * torch.as_tensor(norm)[None])
+    method.after_step()
+    frozen = method.trainable == 0
+    assert torch.equal(stack.parameters[frozen], anchor[frozen])

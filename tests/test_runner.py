@@ -1,0 +1,272 @@
+"""What a run leaves behind, seen from outside."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig
+from safetensors.torch import load_file
+
+import cl_runner
+from cl_runner.benchmarks import Benchmark
+from cl_runner.cli import main
+from cl_runner.data import load_dataset
+from cl_runner.evaluation import Score
+from cl_runner.fisher import fisher_diagonal
+from cl_runner.recording import Recorder
+from cl_runner.results import Run, load_run
+from cl_runner.runner import run_stack
+from cl_runner.stack import Stack
+from cl_runner.training import Epoch
+
+TASKS, EPOCHS, HIDDEN, FREEZE = 3, 4, [12, 10], 0.3
+SHAPES = [(64, 12), (12, 10), (10, 10)]
+OVERRIDES = [
+    f"benchmark.tasks={TASKS}",
+    "benchmark.train_samples=200",
+    f"train.epochs={EPOCHS}",
+    "train.curve_points=2",
+    f"model.hidden={HIDDEN}".replace(" ", ""),
+    "method=l1_sparsity",
+    "method.l1_lambda=1.0",
+    f"freeze={FREEZE}",
+    "seed=3",
+]
+
+
+class Silent:
+    def epoch(self, task: int, tasks: int, epoch: Epoch) -> None: ...
+
+    def task(self, task: int, tasks: int, scores: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    directory = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.setattr(sys, "argv", ["cl-run", "hydra.run.dir=here", *OVERRIDES])
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        assert main() == 0
+    found: Run = cl_runner.load_run(directory / "here")
+    return found
+
+
+def rows(run: Run, name: str) -> list[dict[str, str]]:
+    with (run.path / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_file_is_there_and_no_other(run: Run) -> None:
+    folders = ["checkpoints", "masks", "significance"]
+    expected = {
+        ".hydra/config.yaml",
+        ".hydra/hydra.yaml",
+        ".hydra/overrides.yaml",
+        "cl_runner.log",
+        "accuracy.csv",
+        "accuracy_matrix.csv",
+        "accuracy_matrix.png",
+        "layers.csv",
+        "learning_curves.csv",
+        "metrics.json",
+        "run.json",
+        "significance.csv",
+        "significance_histograms.png",
+        "training.csv",
+        "training.png",
+    }
+    expected |= {f"{folder}/task_{task}.safetensors" for folder in folders for task in range(1, TASKS + 1)}
+    assert {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()} == expected
+
+
+def test_accuracy_in_long_form_and_as_a_matrix(run: Run) -> None:
+    long = rows(run, "accuracy.csv")
+    assert list(long[0]) == ["after_task", "eval_task", "accuracy", "loss", "samples"]
+    pairs = [(int(row["after_task"]), int(row["eval_task"])) for row in long]
+    assert pairs == [(after, on) for after in range(TASKS + 1) for on in range(1, TASKS + 1)]
+    assert {row["samples"] for row in long} == {"500"}
+    matrix = [[float(row[f"task_{task}"]) for task in range(1, TASKS + 1)] for row in rows(run, "accuracy_matrix.csv")]
+    assert np.array_equal(run.accuracy[1:], np.array(matrix))
+    # Shares of 500 test images.
+    assert np.allclose(run.accuracy * 500, np.round(run.accuracy * 500), atol=1e-6)
+
+
+def test_metrics_are_of_the_matrix(run: Run) -> None:
+    assert run.metrics["average_accuracy"] == pytest.approx(run.accuracy[-1].mean())
+    assert run.metrics["learning_accuracy"] == pytest.approx(np.diagonal(run.accuracy[1:]).mean())
+    assert run.metrics["per_task"]["average_accuracy"] == pytest.approx(run.accuracy[-1].tolist())
+    assert set(run.metrics) == {
+        "average_accuracy",
+        "learning_accuracy",
+        "backward_transfer",
+        "forward_transfer",
+        "average_forgetting",
+        "per_task",
+    }
+
+
+def test_networks_reproduce_the_accuracy(run: Run, make_config: MakeConfig) -> None:
+    config = make_config(*OVERRIDES)
+    benchmark = Benchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
+    for after in range(1, TASKS + 1):
+        network = run.network(task=after)
+        assert isinstance(network, torch.nn.Module)
+        for task in range(TASKS):
+            ids = benchmark.samples([task], train=False)[0][None]
+            predicted = network(benchmark.inputs_of(ids, [task], train=False)[0]).argmax(1)
+            accuracy = (predicted == benchmark.labels_of(ids, train=False)[0]).double().mean().item()
+            assert accuracy == pytest.approx(run.accuracy[after, task])
+
+
+def test_significance_is_the_fisher_diagonal_of_the_checkpoint(run: Run, make_config: MakeConfig) -> None:
+    config = make_config(*OVERRIDES)
+    benchmark = Benchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
+    stack = Stack([64, *HIDDEN, 10], "relu", [config.seed])
+    for task in range(1, TASKS + 1):
+        for name, tensor in stack.layout.named(stack.parameters, 0).items():
+            tensor.copy_(run.network(task).state_dict()[name])
+        expected = stack.layout.named(fisher_diagonal(stack, benchmark, task - 1, config.fisher, [config.seed]), 0)
+        assert list(run.significance[task]) == list(expected)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(run.significance[task][name], tensor)
+
+
+def test_masks_freeze_what_was_significant(run: Run) -> None:
+    assert all((mask == 1).all() for mask in run.masks[1].values())
+    for task in range(2, TASKS + 1):
+        before, after = run.network(task - 1).state_dict(), run.network(task).state_dict()
+        for number, (into, out) in enumerate(SHAPES):
+            frozen = 0
+            for kind in ("weight", "bias"):
+                name = f"layers.{number}.{kind}"
+                mask = run.masks[task][name] == 0
+                frozen += int(mask.sum())
+                assert torch.equal(before[name][mask], after[name][mask])
+            assert frozen == round(FREEZE * out * (into + 1))
+
+
+def test_layers_csv_counts(run: Run) -> None:
+    found = rows(run, "layers.csv")
+    assert len(found) == TASKS * len(SHAPES)
+    zeros = 0
+    for row in found:
+        task, layer = int(row["task"]), int(row["layer"])
+        into, out = SHAPES[layer]
+        weight = run.network(task).state_dict()[f"layers.{layer}.weight"]
+        assert int(row["parameters"]) == out * (into + 1)
+        assert int(row["frozen"]) == (0 if task == 1 else round(FREEZE * out * (into + 1)))
+        assert int(row["zero_weights"]) == int((weight == 0).sum())
+        assert float(row["l1_norm"]) == pytest.approx(float(weight.abs().sum()), rel=1e-5)
+        zeros += int(row["zero_weights"])
+    assert zeros > 0
+
+
+def test_significance_csv(run: Run) -> None:
+    found = rows(run, "significance.csv")
+    assert len(found) == TASKS * len(SHAPES)
+    for row in found:
+        tensors = run.significance[int(row["task"])]
+        values = np.concatenate(
+            [tensors[f"layers.{row['layer']}.{kind}"].numpy().ravel() for kind in ("weight", "bias")]
+        )
+        logs = np.log10(values[values > 0].astype(np.float64))
+        assert float(row["median"]) == pytest.approx(np.median(logs), rel=1e-5)
+        assert float(row["p95"]) == pytest.approx(np.percentile(logs, 95), rel=1e-5)
+        assert float(row["zero_share"]) == pytest.approx((values == 0).mean())
+
+
+def test_training_csv_and_learning_curves(run: Run) -> None:
+    found = rows(run, "training.csv")
+    assert [(int(row["task"]), int(row["epoch"])) for row in found] == [
+        (task, epoch) for task in range(1, TASKS + 1) for epoch in range(1, EPOCHS + 1)
+    ]
+    first_task, later = found[:EPOCHS], found[EPOCHS:]
+    assert all(float(row["penalty"]) == 0 for row in first_task)
+    assert all(float(row["penalty"]) > 0 for row in later)
+    assert all(float(row["l1"]) > 0 and float(row["samples_per_second"]) > 0 for row in found)
+    assert float(first_task[-1]["data_loss"]) < float(first_task[0]["data_loss"])
+    curves = rows(run, "learning_curves.csv")
+    assert [(row["task"], row["epoch"], row["eval_task"]) for row in curves] == [
+        (str(task), str(epoch), str(other)) for task in (1, 2, 3) for epoch in (2, 4) for other in range(1, task + 1)
+    ]
+    for row in curves:
+        if int(row["epoch"]) == EPOCHS:
+            assert float(row["accuracy"]) == run.accuracy[int(row["task"]), int(row["eval_task"]) - 1]
+
+
+def test_run_json(run: Run) -> None:
+    assert set(run.facts["versions"]) == {"cl-runner", "torch", "numpy", "hydra-core", "python"}
+    seconds = run.facts["seconds"]
+    assert set(seconds) == {"start", "load", "train", "fisher", "evaluate", "write", "other", "total"}
+    assert sum(seconds.values()) == pytest.approx(2 * seconds["total"], abs=0.02)
+    assert run.facts["peak_memory_mib"]["process"] > 10
+    assert run.facts["threads"] >= 1
+
+
+def test_figures_are_pictures(run: Run) -> None:
+    for name in ("accuracy_matrix.png", "significance_histograms.png", "training.png"):
+        content = (run.path / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) > 5000
+
+
+def test_config_is_read_back(run: Run, make_config: MakeConfig) -> None:
+    assert run.config == make_config(*OVERRIDES)
+
+
+def test_a_run_in_a_stack_writes_what_it_writes_alone(run: Run, make_config: MakeConfig, tmp_path: Path) -> None:
+    own = make_config(*OVERRIDES)
+    other = make_config(*OVERRIDES, "method=global_mask", "freeze=0.8", "seed=9")
+    third = make_config(*OVERRIDES, "method=online_ewc", "seed=3")
+    run_stack([other, own, third], [tmp_path / name for name in "abc"], Silent())
+    among = load_run(tmp_path / "b")
+    np.testing.assert_allclose(among.accuracy, run.accuracy, atol=0.01)
+    for name, tensor in among.significance[1].items():
+        torch.testing.assert_close(tensor, run.significance[1][name], rtol=1e-3, atol=1e-7)
+    assert not np.array_equal(load_run(tmp_path / "a").accuracy, among.accuracy)
+
+
+def test_a_finished_directory_is_refused(run: Run) -> None:
+    with pytest.raises(FileExistsError, match="holds a finished run"):
+        Recorder(run.path, TASKS)
+
+
+def test_a_failure_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "run", 1)
+    half = Score(*(torch.tensor([value]) for value in (0.5, 1.0, 10)))
+    recorder.accuracy(0, [half], 0)
+    recorder.accuracy(1, [half], 0)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        recorder.finish({})
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("scenario", ["task", "class"])
+def test_other_scenarios_run_through(scenario: str, make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config("benchmark=split_digits", f"benchmark.scenario={scenario}", "method=ewc", "train.epochs=3")
+    run_stack([config], [tmp_path / "run"], Silent())
+    accuracy = load_run(tmp_path / "run").accuracy
+    learned = np.diagonal(accuracy[1:])
+    assert learned.min() > (0.8 if scenario == "task" else 0.5)
+    weight = load_file(tmp_path / "run" / "significance" / "task_1.safetensors")["layers.3.weight"]
+    active = 2
+    assert (weight[:active] > 0).any(1).all()
+    assert (weight[active:] == 0).all()
+
+
+def test_json_has_no_nan(tmp_path: Path, make_config: MakeConfig) -> None:
+    config = make_config("benchmark.tasks=1", "benchmark.train_samples=50", "train.epochs=1")
+    run_stack([config], [tmp_path / "run"], Silent())
+    metrics: dict[str, Any] = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["backward_transfer"] is None
