@@ -9,7 +9,8 @@ from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
 from cl_runner.stack import Stack
 
-_CHUNK = 2**20
+# Elements of one run's largest tensor in a chunk: bounds memory.
+_CHUNK = 2**19
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
     orders = benchmark.samples([task], train=False)
     every_id, every_present = stacked(orders, stack.parameters)
-    size = max(1, _CHUNK // (len(orders) * max(stack.layout.sizes)))
+    size = max(1, _CHUNK // max(stack.layout.sizes))
     correct, losses = [], []
     for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
         inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)

@@ -25,7 +25,7 @@ from cl_runner.config import FisherConfig
 from cl_runner.seeding import generator
 from cl_runner.stack import Layer, Stack
 
-# Elements of the largest tensor of a chunk: bounds memory, and keeps a chunk within the processor's cache.
+# Elements of one run's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
 _CHUNK = 2**18
 
 
@@ -85,7 +85,7 @@ def _add_per_sample(
     sums, likelihood = stack.layout.layers(total), benchmark.likelihood
     classes = benchmark.active_classes(task, task + 1)
     several = len(classes) if estimator == "exact" else 1
-    size = max(1, _CHUNK // (stack.layout.runs * max(benchmark.inputs, several * max(stack.layout.sizes[1:]))))
+    size = max(1, _CHUNK // max(benchmark.inputs, several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
     for ids, present, uniform in zip(*columns, strict=True):

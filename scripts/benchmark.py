@@ -1,1 +1,171 @@
-"""placeholder"""
+"""Measure the runner's speed on MNIST: training, Fisher information, evaluation and a whole run.
+
+    uv run scripts/benchmark.py --data-dir DIR [--threads N] [--repeats N]
+
+Seconds depend on the machine and on who else uses it, so everything is set against something measured in the
+same moment: an epoch against the time of its floating-point operations at the rate of a large matrix product,
+the Fisher information against an epoch. Each ratio is the median over `--repeats` pairs of measurements.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from torch.func import functional_call, grad, vmap
+
+from cl_runner.benchmarks import Benchmark
+from cl_runner.checks import checked
+from cl_runner.cli import config_dir
+from cl_runner.config import Config, FisherConfig
+from cl_runner.data import load_dataset
+from cl_runner.evaluation import evaluate
+from cl_runner.fisher import fisher_diagonal
+from cl_runner.methods import Method
+from cl_runner.results import load_run
+from cl_runner.stack import Stack
+from cl_runner.training import train_task
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", default="data", help="where MNIST lies or is downloaded to")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    print(f"torch {torch.__version__}, {arguments.threads} thread(s), median of {arguments.repeats}\n")
+    compare_with_the_floor(arguments.data_dir, arguments.repeats)
+    print()
+    cost_of_many_tasks(arguments.data_dir, arguments.repeats)
+    print()
+    whole_process(arguments.data_dir, arguments.threads)
+
+
+def compare_with_the_floor(data_dir: str, repeats: int) -> None:
+    """An epoch on the second task (permuted) against its operations, and all else against the epoch."""
+    config, benchmark, stack, method = set_up(data_dir, "method=finetune", "benchmark.tasks=2")
+    frozen = set_up(data_dir, "method=global_mask", "benchmark.tasks=2")
+    samples = len(benchmark.samples([0], train=True)[0])
+    operations = samples * training_operations(stack.layout.sizes)
+
+    def epoch(stack: Stack, method: Method) -> None:
+        for _ in train_task(stack, method, benchmark, 1, [1], config.train):
+            pass
+
+    def fisher(estimator: str) -> Callable[[], object]:
+        return lambda: fisher_diagonal(stack, benchmark, 1, FisherConfig(estimator, None, 128), [0])
+
+    epoch(stack, method)
+    frozen[3].consolidate(fisher_diagonal(stack, benchmark, 1, config.fisher, [0]))
+    work = {
+        "epoch of 60,000 samples": lambda: epoch(stack, method),
+        "epoch with half the network frozen": lambda: epoch(frozen[2], frozen[3]),
+        "Fisher, empirical, 60,000 samples": fisher("empirical"),
+        "Fisher, exact (ten classes), 60,000 samples": fisher("exact"),
+        "Fisher, sampled, 60,000 samples": fisher("sampled"),
+        "test on 10,000 samples": lambda: evaluate(stack, benchmark, 1, 2),
+    }
+    names = ["floor: the epoch's operations", *work, "Fisher, per-sample autograd, from 2,000 samples"]
+    rounds = []
+    for _ in range(repeats):
+        floor = operations / product_rate()
+        spent = [seconds(job) for job in work.values()]
+        rounds.append([floor, *spent, seconds(lambda: per_sample_fisher(stack, benchmark, 2000)) * samples / 2000])
+    print(f"{'':52}{'seconds':>9}{'of floor':>10}{'of epoch':>10}")
+    for column, name in enumerate(names):
+        values = [row[column] for row in rounds]
+        of_floor = statistics.median(row[column] / row[0] for row in rounds)
+        of_epoch = statistics.median(row[column] / row[1] for row in rounds)
+        print(f"{name:52}{statistics.median(values):9.3f}{of_floor:10.2f}{of_epoch:10.2f}")
+
+
+def cost_of_many_tasks(data_dir: str, repeats: int) -> None:
+    """Seconds of a training step with EWC after 2 and after 10 tasks."""
+    settings = ["method=ewc", "benchmark.tasks=2", "train.epochs=null", "train.iterations=200"]
+    config, benchmark, few, method_of_few = set_up(data_dir, *settings)
+    _, _, many, method_of_many = set_up(data_dir, *settings)
+    for stack, method, tasks in ((few, method_of_few, 2), (many, method_of_many, 10)):
+        for _ in range(tasks):
+            method.consolidate(torch.rand_like(stack.parameters) * 1e-3)
+
+    def steps(stack: Stack, method: Method) -> float:
+        return sum(epoch.seconds for epoch in train_task(stack, method, benchmark, 1, [1], config.train)) / 200
+
+    steps(few, method_of_few)
+    pairs = [(steps(few, method_of_few), steps(many, method_of_many)) for _ in range(2 * repeats)]
+    ratio = statistics.median(late / early for early, late in pairs)
+    early, late = (1e6 * statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"EWC step after 2 tasks {early:.0f} µs, after 10 tasks {late:.0f} µs, ratio {ratio:.3f}")
+
+
+def whole_process(data_dir: str, threads: int) -> None:
+    """The command line on permuted MNIST, 3 tasks of 1 epoch, split by phase."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cl_runner", "method=layerwise_mask", "freeze=0.9", "benchmark=permuted_mnist"]
+        command += ["benchmark.tasks=3", f"threads={threads}", f"data_dir={Path(data_dir).resolve()}"]
+        spent = seconds(
+            lambda: subprocess.run([*command, f"hydra.run.dir={folder}/run"], check=True, capture_output=True)
+        )
+        phases = load_run(Path(folder) / "run").facts["seconds"]
+    computing = phases["train"] + phases["fisher"] + phases["evaluate"]
+    print(f"cl-run, permuted_mnist, 3 tasks, 1 epoch: {spent:.1f} s, of these not computing {spent - computing:.1f} s")
+    print(json.dumps(phases))
+
+
+def set_up(data_dir: str, *overrides: str) -> tuple[Config, Benchmark, Stack, Method]:
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = checked(compose("config", overrides=["benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides]))
+    benchmark = Benchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
+    stack = Stack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, [0])
+    return config, benchmark, stack, Method(stack, [config])
+
+
+def training_operations(sizes: tuple[int, ...]) -> int:
+    """Floating-point operations of a sample's forward and backward pass; the inputs need no gradient."""
+    products = [into * out for into, out in pairwise(sizes)]
+    return 2 * (3 * sum(products) - products[0])
+
+
+def product_rate(size: int = 1024) -> float:
+    """Floating-point operations a second of a large matrix product, the best of several."""
+    left, right = torch.randn(2, size, size)
+    return 2 * size**3 / min(seconds(lambda: left @ right) for _ in range(20))
+
+
+def per_sample_fisher(stack: Stack, benchmark: Benchmark, count: int) -> None:
+    """The empirical Fisher diagonal by automatic differentiation of each sample's loss."""
+    ids = benchmark.samples([1], train=True)[0][None, :count]
+    inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0], benchmark.labels_of(ids, train=True)[0]
+    layers = [torch.nn.Linear(weight.shape[2], weight.shape[1]) for weight, _ in stack.layers]
+    network = torch.nn.Sequential(*[module for layer in layers for module in (layer, torch.nn.ReLU())][:-1])
+    parameters = {name: value.detach() for name, value in network.named_parameters()}
+
+    def loss(values: dict[str, torch.Tensor], sample: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(functional_call(network, values, (sample,)), label)
+
+    total = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for sample, label in zip(inputs.split(100), labels.split(100), strict=True):
+        for name, gradient in vmap(grad(loss), (None, 0, 0))(parameters, sample, label).items():
+            total[name] += gradient.square().sum(0)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
