@@ -6,6 +6,7 @@ Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was
 import gc
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def run(composed: DictConfig) -> None:
     gc.disable()
     from rich.console import Console
 
-    from cl_runner.runner import run_stack
+    from cl_runner.runner import describe, run_stack
     from cl_runner.terminal import TerminalProgress, show_results
 
     console = Console()
@@ -81,8 +82,7 @@ def run(composed: DictConfig) -> None:
         raise
     finally:
         gc.enable()
-    title = f"{config.method.name} on {config.benchmark.name}, seed {config.seed}"
-    show_results(console, title, recorder.matrix[1:], recorder.metrics, directory)
+    show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory)
 
 
 def main() -> int:
@@ -105,6 +105,9 @@ def main() -> int:
 
 def entry() -> None:
     """Console script: leave without taking torch's modules apart, which takes more than a second."""
+    if hasattr(signal, "SIGPIPE"):
+        # `cl-run --help | head` ends quietly.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     code = main()
     logging.shutdown()
     sys.stdout.flush()

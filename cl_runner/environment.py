@@ -1,6 +1,5 @@
 """The machine a run uses: device, threads, versions, seconds and memory."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -17,13 +16,14 @@ import torch
 
 from cl_runner.config import Config
 
-# More threads than this do not pay off for networks of a hundred units a layer: see docs/benchmarks.md.
-_MOST_THREADS = 4
+# More threads gain little for networks of a hundred units a layer, and lose much where a core is busy: see
+# docs/benchmarks.md.
+_THREADS = 1
 
 
 def set_up(config: Config) -> torch.device:
     """Set the number of threads and choose the device: with `auto`, a CUDA GPU if there is one, else the CPU."""
-    torch.set_num_threads(config.threads or min(_usable_cores(), _MOST_THREADS))
+    torch.set_num_threads(config.threads or _THREADS)
     # Momenta of parameters without gradient shrink into denormal numbers, on which a CPU is many times slower.
     torch.set_flush_denormal(True)
     if config.device == "auto":
@@ -69,10 +69,6 @@ def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, An
         "seconds": clock.report(),
         "peak_memory_mib": _peak_memory(device),
     }
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _commit() -> str | None:

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_figures(run: Run) -> None:
+def draw_figures(run: Run, title: str) -> None:
     """Draw `accuracy_matrix.png`, `significance_histograms.png` and `training.png` into the run's directory."""
-    draw_accuracy_matrix(run.accuracy[1:], run.path / "accuracy_matrix.png")
+    draw_accuracy_matrix(run.accuracy[1:], title, run.path / "accuracy_matrix.png")
     histograms = [
         [log_histogram(layer) for layer in joined_layers(significance)] for significance in run.significance.values()
     ]
-    draw_significance(histograms, run.path / "significance_histograms.png")
-    draw_learning_curves(_curves(run), run.path / "training.png")
+    draw_significance(histograms, title, run.path / "significance_histograms.png")
+    draw_learning_curves(_curves(run), title, run.path / "training.png")
 
 
-def draw_accuracy_matrix(matrix: NDArray[np.float64], path: Path) -> None:
+def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) -> None:
     """Heat map with numbers: rows after task i, columns on task j, `(T, T)`, accuracies 0 to 1."""
     tasks = len(matrix)
-    figure = _figure(2.2 + 0.55 * tasks, 1.9 + 0.42 * tasks)
+    figure = _figure(2.4 + 0.55 * tasks, 2.1 + 0.42 * tasks)
     axes = figure.add_subplot()
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     for row in range(tasks):
@@ -51,18 +51,19 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], path: Path) -> None:
     axes.set_yticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
     axes.set_xlabel("tested on task")
     axes.set_ylabel("after training task")
+    figure.suptitle(title, fontsize=9)
     figure.colorbar(image, ax=axes, label="test accuracy")
     _save(figure, path)
 
 
-def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) -> None:
+def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, path: Path) -> None:
     """Histograms of log10 significance by layer (columns) after each task (rows), on shared axes."""
     tasks, layers = len(histograms), len(histograms[0])
     filled = [item for row in histograms for item in row if item.counts.size]
     # The lowest tail of a distribution over many decades would leave no room for the rest.
     low = min((item.p5 for item in filled), default=0.0) - 3
     high = max((item.edges[-1] for item in filled), default=1.0)
-    width, height = 1.0 + 2.3 * layers, 1.4 + 1.1 * tasks
+    width, height = 1.0 + 2.3 * layers, 1.7 + 1.1 * tasks
     # Laid out by hand: finding a layout for dozens of axes takes longer than drawing them.
     figure = _figure(width, height, layout=None)
     grid = figure.subplots(tasks, layers, sharex=True, sharey=True, squeeze=False)
@@ -78,12 +79,14 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) 
     for layer in range(layers):
         grid[0, layer].set_title(f"layer {layer}" + (" (output)" if layer == layers - 1 else ""), fontsize=10)
     grid[0, 0].set_xlim(low, high)
-    grid[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
+    if histograms[0][-1].counts.size:
+        grid[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
     zeros = [
         f"layer {layer} {100 * np.mean([row[layer].zero_share for row in histograms]):.1f} %" for layer in range(layers)
     ]
     below = sum(int(item.counts[item.edges[:-1] < low].sum()) for item in filled)
     left_out = f"; left of the axes: {below} values" if below else ""
+    figure.text(0.5, 1 - 0.25 / height, title, ha="center", fontsize=10)
     figure.text(
         0.5,
         0.45 / height,
@@ -100,7 +103,7 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], path: Path) 
         color="0.35",
     )
     figure.subplots_adjust(
-        left=0.75 / width, right=1 - 0.1 / width, bottom=0.95 / height, top=1 - 0.35 / height, wspace=0.08, hspace=0.15
+        left=0.75 / width, right=1 - 0.1 / width, bottom=0.95 / height, top=1 - 0.65 / height, wspace=0.08, hspace=0.15
     )
     _save(figure, path)
 
@@ -114,7 +117,7 @@ def _curves(run: Run) -> list[list[tuple[float, float]]]:
     return points
 
 
-def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], path: Path) -> None:
+def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], title: str, path: Path) -> None:
     """Test accuracy on each task along training: points (time, accuracy), time being k at the end of task k."""
     tasks = len(curves)
     figure = _figure(max(5.0, 2.4 + 0.75 * tasks), 3.4)
@@ -128,6 +131,7 @@ def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], path: 
     axes.set_xticks([number + 0.5 for number in range(tasks)], [str(number + 1) for number in range(tasks)])
     axes.tick_params(axis="x", length=0)
     axes.set(xlim=(0, tasks), ylim=(0, 1.02), xlabel="training task", ylabel="test accuracy")
+    axes.set_title(title, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
         title="on task", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)

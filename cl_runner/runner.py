@@ -93,12 +93,18 @@ def run_stack(
         progress.task(number, benchmark.tasks, scores)
 
     with clock("write"):
-        for recorder in recorders:
+        for run, recorder in enumerate(recorders):
             recorder.accuracy_matrix()
-            draw_figures(Run(recorder.directory))
+            draw_figures(Run(recorder.directory), describe(configs[run]))
     for recorder in recorders:
         recorder.finish(describe_environment(device, clock))
     return recorders
+
+
+def describe(config: Config) -> str:
+    """A run in a few words, for figures and the terminal."""
+    freeze = f" freeze={config.freeze:g}" if config.method.mask != "none" else ""
+    return f"{config.method.name}{freeze} on {config.benchmark.name}, seed {config.seed}"
 
 
 def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:

@@ -72,7 +72,8 @@ def show_results(
     console: Console, title: str, matrix: NDArray[np.float64], metrics: Mapping[str, Any], directory: Path
 ) -> None:
     """The accuracy matrix `(T, T)` as a table, the metrics and the path."""
-    table = Table(title=f"{title}: test accuracy in %", title_justify="left", title_style="bold")
+    console.print(f"\n[bold]{title}[/bold]: test accuracy in %", highlight=False, soft_wrap=True)
+    table = Table()
     table.add_column("after")
     for task in range(1, len(matrix) + 1):
         table.add_column(f"task {task}" if len(matrix) <= 6 else str(task), justify="right")

@@ -21,7 +21,7 @@ def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes longer than training, and nobody looks.
-        patch.setattr("cl_runner.runner.draw_figures", lambda _: None)
+        patch.setattr("cl_runner.runner.draw_figures", lambda *_: None)
         for methods in (METHODS[:-1], METHODS[-1:]):
             names = [(method, seed) for method in methods for seed in SEEDS]
             configs = [make_config(f"method={method}", f"seed={seed}") for method, seed in names]
