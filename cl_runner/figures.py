@@ -58,6 +58,8 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) ->
 
 def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, path: Path) -> None:
     """Histograms of log10 significance by layer (columns) after each task (rows), on shared axes."""
+    from matplotlib.ticker import MaxNLocator
+
     tasks, layers = len(histograms), len(histograms[0])
     filled = [item for row in histograms for item in row if item.counts.size]
     # The lowest tail of a distribution over many decades would leave no room for the rest.
@@ -79,6 +81,7 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, 
     for layer in range(layers):
         grid[0, layer].set_title(f"layer {layer}" + (" (output)" if layer == layers - 1 else ""), fontsize=10)
     grid[0, 0].set_xlim(low, high)
+    grid[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     if histograms[0][-1].counts.size:
         grid[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
     zeros = [

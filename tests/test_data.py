@@ -1,4 +1,9 @@
+import gzip
+import hashlib
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -83,3 +88,29 @@ def test_real_mnist(mnist_dir: str) -> None:
     pixels = mnist.train.images.double() / 255
     assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)
     assert pixels.std().item() == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_a_dataset_is_downloaded_once_and_checked(
+    tmp_path: Path, mnist_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    served = tmp_path / "server"
+    served.mkdir()
+    resources = []
+    for file in data._RAW_FILES:
+        packed = gzip.compress((Path(mnist_dir) / "MNIST" / "raw" / file).read_bytes(), compresslevel=1)
+        (served / f"{file}.gz").write_bytes(packed)
+        resources.append((f"{file}.gz", hashlib.md5(packed).hexdigest()))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(served)))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        found = load_dataset("mnist", tmp_path / "data")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert torch.equal(found.train.images, load_dataset("mnist", mnist_dir).train.images)
+    # The server is gone: a second reading needs no network.
+    assert len(load_dataset("mnist", tmp_path / "data").test.labels) == 10_000
