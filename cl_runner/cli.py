@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -76,7 +77,8 @@ def run(composed: DictConfig) -> None:
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         with TerminalProgress(console) as progress:
-            (recorder,) = run_stack([config], [directory], progress, IMPORTED)
+            alone = HydraConfig.get().mode == RunMode.RUN
+            (recorder,) = run_stack([config], [directory], progress, IMPORTED if alone else None)
     except RunError as error:
         _log.error(error)
         raise

@@ -37,7 +37,7 @@ def run_stack(
         configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`) and nothing else.
         directories: where each run's results go.
         progress: is told of every epoch and task.
-        started: `time.perf_counter()` when the process started, to count its start.
+        started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
     Returns:
         The recorders, whose matrices are complete.

@@ -73,6 +73,8 @@ def show_results(
 ) -> None:
     """The accuracy matrix `(T, T)` as a table, the metrics and the path."""
     console.print(f"\n[bold]{title}[/bold]: test accuracy in %", highlight=False, soft_wrap=True)
+    # A table wider than the screen is better than one with numbers cut off.
+    console.width = max(console.width, 12 + 8 * len(matrix))
     table = Table()
     table.add_column("after")
     for task in range(1, len(matrix) + 1):
