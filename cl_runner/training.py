@@ -70,15 +70,17 @@ def train_task(
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)
         epoch_losses = torch.zeros_like(present)
         columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights[..., None], epoch_losses))
-        for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
-            activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
-            outputs = benchmark.mask_inactive(activations[-1], ids, tasks, task + 1, train=True)
-            loss, signal = benchmark.likelihood.loss_and_signal(outputs, labels)
-            losses.copy_(loss)
-            stack.backward(activations, signal.mul_(weights))
-            method.before_step()
-            optimizer.step()
-            method.after_step()
+        # Without automatic differentiation's bookkeeping a step is some percent faster.
+        with torch.inference_mode():
+            for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
+                activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
+                outputs = benchmark.mask_inactive(activations[-1], ids, tasks, task + 1, train=True)
+                loss, signal = benchmark.likelihood.loss_and_signal(outputs, labels)
+                losses.copy_(loss)
+                stack.backward(activations, signal.mul_(weights))
+                method.before_step()
+                optimizer.step()
+                method.after_step()
         trained = present[:, : steps * size]
         steps -= steps_an_epoch
         data_loss = ((epoch_losses * present).sum(1) / trained.sum(1)).cpu()
