@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import math
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,9 @@ class Recorder:
         for name in [*_TABLES, *_FILES]:
             (directory / name).unlink(missing_ok=True)
         for name in _FOLDERS:
-            shutil.rmtree(directory / name, ignore_errors=True)
-            (directory / name).mkdir()
+            (directory / name).mkdir(exist_ok=True)
+            for left in (directory / name).glob("task_*.safetensors"):
+                left.unlink()
         for name, columns in _TABLES.items():
             with (directory / name).open("x", newline="") as file:
                 csv.writer(file).writerow(columns)

@@ -134,10 +134,12 @@ def test_a_finished_run_is_not_overwritten(cl_run: Runner, tmp_path: Path) -> No
 def test_an_unfinished_run_is_started_anew(cl_run: Runner, tmp_path: Path) -> None:
     assert cl_run("hydra.run.dir=here", "benchmark.tasks=3", *QUICK[1:])[0] == 0
     (tmp_path / "here" / "metrics.json").unlink()
+    (tmp_path / "here" / "checkpoints" / "mine.txt").write_text("not of this run")
     assert cl_run("hydra.run.dir=here", *QUICK)[0] == 0
     run = load_run(tmp_path / "here")
     assert run.accuracy.shape == (3, 2)
     assert sorted(run.significance) == [1, 2]
+    assert (tmp_path / "here" / "checkpoints" / "mine.txt").exists()
 
 
 def test_a_sweep_leaves_a_run_for_each_setting(cl_run: Runner, tmp_path: Path) -> None:
