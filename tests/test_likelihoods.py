@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from cl_runner.likelihoods import Categorical
@@ -29,16 +30,19 @@ def test_inactive_classes_have_no_part() -> None:
     assert squares[0, 0, 1] == 0
 
 
-def test_expected_signals_are_the_expectation_over_labels() -> None:
-    logits = torch.randn(1, 6, 4, dtype=torch.float64)
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_expected_signals_are_the_expectation_over_labels(scale: float, dtype: torch.dtype) -> None:
+    logits = scale * torch.randn(1, 50, 5, dtype=dtype, generator=torch.Generator().manual_seed(0))
     likelihood = Categorical()
     probabilities = torch.softmax(logits, -1)
-    expected = sum(
-        probabilities[..., label, None] * likelihood.loss_and_signal(logits, torch.full((1, 6), label))[1].square()
-        for label in range(4)
-    )
-    found = likelihood.expected_signals(logits, torch.arange(4)).square().sum(1)
-    torch.testing.assert_close(found, expected)
+    expected = torch.zeros(1, 50, 5, 5, dtype=dtype)
+    for label in range(5):
+        signal = likelihood.loss_and_signal(logits, torch.full((1, 50), label))[1]
+        expected += probabilities[..., label, None, None] * signal[..., None] * signal[..., None, :]
+    signals = likelihood.expected_signals(logits, torch.arange(5))
+    found = torch.einsum("rkbc,rkbd->rbcd", signals, signals)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6 if dtype == torch.float32 else 1e-14)
 
 
 def test_labels_are_drawn_from_the_model() -> None:
