@@ -134,7 +134,11 @@ class Benchmark:
             every_run = torch.arange(runs, device=self.device)[:, None]
             pixels = pixels.gather(2, self._permutations[every_run, task])
         elif self.family == "permuted" and task > 0:
-            pixels = pixels.gather(2, self._permutations[:, task, None].expand(runs, size, inputs))
+            # Pixels as rows: a permutation then moves rows of memory, which is faster than a gather of single bytes.
+            first = inputs * torch.arange(runs, device=self.device)[:, None]
+            rows = pixels.mT.reshape(runs * inputs, size)
+            rows = rows.index_select(0, (self._permutations[:, task] + first).flatten())
+            pixels = rows.view(runs, inputs, size).mT
         # Bytes to normalised numbers in one pass.
         values = torch.add(self._shift, pixels, alpha=self._scale)
         if self.family == "rotated":
