@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from cl_runner.config import Config
 from cl_runner.data import DATASETS
@@ -26,11 +26,8 @@ def checked(composed: DictConfig) -> Config:
     composed = copy.deepcopy(composed)
     with open_dict(composed):
         composed.pop("hydra", None)
-    _refuse_unknown_keys(composed, Config, prefix="")
-    try:
-        config = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise from_composition(error) from error
+    _check_keys(composed, Config, prefix="")
+    config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     for key, value, allowed in _limits(config):
         if value is not None and not allowed.allows(value):
@@ -68,47 +65,70 @@ def from_composition(error: Exception) -> ConfigError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, given = str(error.missing_cfg_file).rpartition("/")
         return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(error.options)}")
-    text = str(error).strip()
-    override = re.search(r"overrid\w* '?\+{0,2}~?([\w./@-]+)=?([^'\n]*)'?", text)
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    key = getattr(cause, "full_key", None) or (override[1] if override else None)
+    if isinstance(error, MarkedYAMLError):
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        file = error.problem_mark.name if error.problem_mark else "a config file"
+        return ConfigError(f"{file}{line}: not valid YAML: {error.problem}")
+    text = "\n".join(str(part).strip() for part in (error, error.__cause__) if part)
     if text.startswith("Error parsing override"):
         return ConfigError(" ".join(text.splitlines()[:2]) + "; settings are given as key=value")
-    if not key:
+    if text.startswith("Ambiguous value"):
+        lines = text.splitlines()
+        return ConfigError(f"{lines[0]}: a list is key=[a,b], a sweep over values needs -m")
+    override = re.search(r"overrid\w* '?\+{0,2}~?([\w./@-]+)=?([^'\n]*)'?", text)
+    found = re.search(r"full_key: ([\w.]+)", text)
+    if not (found or override):
         return ConfigError(text.splitlines()[0])
-    key = re.sub(r"\[.*", "", key)
-    if text.startswith("Could not override") or "append to config" in text or "not in" in str(cause).splitlines()[0]:
-        return ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
-    given = override[2] if override else ""
-    return ConfigError(f"{key}: got {given or 'nothing'}, allowed: {describe(key)}")
+    key = found[1] if found else override[1] if override else ""
+    preset = re.match(r"In '([^']+)'", text)
+    place = f" (in {preset[1]}.yaml)" if preset else ""
+    if "Could not override" in text or "Could not append" in text or re.search(r"Key '\S+' (is )?not in", text):
+        return ConfigError(f"{key}: unknown setting{place}, allowed: {describe(key)}")
+    value = re.search(r"Value '(.*)' of type", text)
+    given = override[2] if override else value[1] if value else ""
+    return ConfigError(f"{key}: got {given or 'nothing'}{place}, allowed: {describe(key)}")
 
 
 def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
     """One line for each setting given in `overrides` that this run's method or training does not use."""
     method, train, fisher = config.method, config.train, config.fisher
-    no_mask = f"method={method.name} has no mask (method.mask=none)"
-    no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
+    no_mask = no_penalty = ""
+    if method.mask == "none":
+        no_mask = f"method={method.name} has no mask (method.mask=none)"
+    elif config.freeze == 0:
+        no_mask = "freeze=0 freezes nothing"
+    if method.penalty == "none":
+        no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
+    elif method.ewc_lambda == 0:
+        no_penalty = "method.ewc_lambda=0 pulls at nothing"
     idle = {
         "freeze": no_mask if method.mask == "none" else "",
-        "method.mask_source": no_mask if method.mask == "none" else "",
-        "method.unit": no_mask if method.mask == "none" else "",
+        "method.mask": no_mask,
+        "method.mask_source": no_mask,
+        "method.unit": no_mask,
         "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
-        "method.gamma": "" if method.penalty == "online_ewc" else "only method.penalty=online_ewc decays its Fisher",
+        "method.penalty": no_penalty,
+        "method.gamma": no_penalty if method.penalty == "online_ewc" else "only method.penalty=online_ewc uses it",
         "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
         "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
     }
-    given = (override.lstrip("+").partition("=")[0] for override in overrides)
-    return [f"{key} was set but is not used: {idle[key]}" for key in given if idle.get(key)]
+    # What is set to "none" is known to be without effect.
+    given = (override.lstrip("+").partition("=") for override in overrides)
+    return [
+        f"{key} was set but is not used: {idle[key]}" for key, _, value in given if value != "none" and idle.get(key)
+    ]
 
 
-def _refuse_unknown_keys(node: DictConfig, schema: Any, prefix: str) -> None:
+def _check_keys(node: DictConfig, schema: Any, prefix: str) -> None:
     hints = get_type_hints(schema)
     for name in map(str, node):
-        key = f"{prefix}{name}"
         if name not in hints:
-            raise ConfigError(f"{key}: unknown setting, allowed: {describe(key)}")
-        if is_dataclass(hints[name]):
-            _refuse_unknown_keys(node[name], hints[name], f"{key}.")
+            raise ConfigError(f"{prefix}{name}: unknown setting, allowed: {describe(prefix + name)}")
+    for name, kind in hints.items():
+        if name not in node or OmegaConf.is_missing(node, name):
+            raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name)}")
+        if is_dataclass(kind):
+            _check_keys(node[name], kind, f"{prefix}{name}.")
 
 
 def _limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -122,11 +142,13 @@ def _limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 def _check_together(config: Config) -> None:
     benchmark, train, dataset = config.benchmark, config.train, DATASETS[config.benchmark.dataset]
-    if (train.epochs is None) == (train.iterations is None):
+    if train.epochs is not None and train.iterations is not None:
         raise ConfigError(
-            f"train.epochs, train.iterations: got {train.epochs} and {train.iterations}, allowed: one of the two, "
-            "the other null (train.epochs=null train.iterations=500)"
+            f"train.iterations: got {train.iterations} with train.epochs={train.epochs}, allowed: one of the two; "
+            "set the other to null (train.epochs=null)"
         )
+    if train.epochs is None and train.iterations is None:
+        raise ConfigError("train.epochs: got null with train.iterations=null, allowed: one of the two set")
     if benchmark.family == "split":
         used = benchmark.tasks * benchmark.classes_per_task
         if used > dataset.classes:

@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
 from cl_runner.checks import checked, from_composition, unused_settings
@@ -60,11 +61,27 @@ class CheckBeforeStart(Callback):
 
 
 def run(composed: DictConfig) -> None:
-    """Train one run as composed by Hydra, into the directory that Hydra chose."""
-    config = checked(composed)
+    """Train one run as composed by Hydra, into the directory that Hydra chose.
+
+    A failure is told in one line. It ends the process, but for a sweep, where Hydra goes on with the other jobs.
+    """
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     # The collector finds next to nothing here, and walks through all of torch's modules to find it, a third of
     # the seconds that their import takes.
     gc.disable()
+    try:
+        _train(checked(composed), in_sweep)
+    except RunError as error:
+        code = _fail(error)
+        _log.error(error)
+        if in_sweep:
+            raise
+        sys.exit(code)
+    finally:
+        gc.enable()
+
+
+def _train(config: Config, in_sweep: bool) -> None:
     from rich.console import Console
 
     from cl_runner.runner import describe, run_stack
@@ -75,15 +92,8 @@ def run(composed: DictConfig) -> None:
         _log.warning(line)
         console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
     directory = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        with TerminalProgress(console) as progress:
-            alone = HydraConfig.get().mode == RunMode.RUN
-            (recorder,) = run_stack([config], [directory], progress, IMPORTED if alone else None)
-    except RunError as error:
-        _log.error(error)
-        raise
-    finally:
-        gc.enable()
+    with TerminalProgress(console) as progress:
+        (recorder,) = run_stack([config], [directory], progress, None if in_sweep else IMPORTED)
     show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory)
 
 
@@ -98,10 +108,16 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, without metrics.json", file=sys.stderr)
         return 130
-    except (RunError, HydraException, OmegaConfBaseException) as error:
+    except RunError as error:
+        # A job of a sweep, which has told its reason.
+        return error.exit_code
+    except (HydraException, OmegaConfBaseException, MarkedYAMLError, OSError) as error:
         if traceback_wanted:
             raise
-        return _fail(error if isinstance(error, RunError) else from_composition(error))
+        # One of Hydra's errors about the config is an OSError too.
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            return _fail(RunError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+        return _fail(from_composition(error))
     return 0
 
 

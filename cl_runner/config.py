@@ -87,7 +87,7 @@ class ModelConfig:
     """A multilayer perceptron."""
 
     name: str
-    hidden: list[int] = field(metadata={"allowed": EachOf(Range(1))})
+    hidden: list[int] = field(metadata={"allowed": EachOf(Range(1, 16384))})
     activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
 
 

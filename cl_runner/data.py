@@ -120,13 +120,19 @@ def _idx_files(name: str, data_dir: Path) -> "tuple[np.ndarray, ...]":
 
 
 def _download(name: str, data_dir: Path, dataset: type) -> None:
+    raw = data_dir / _TORCHVISION[name] / "raw"
+    absent = [folder for folder in (raw, *raw.parents) if not folder.exists()]
     try:
         dataset(data_dir, download=True)
     except (OSError, RuntimeError) as error:
+        for folder in absent:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
         reason = str(error).strip().splitlines()[-1]
         raise DataError(
             f"{name} is not in {data_dir.resolve()} and could not be downloaded ({reason}); set data_dir=DIR or "
-            "CL_RUNNER_DATA to where it lies, or use benchmark=permuted_digits, which needs no download"
+            f"CL_RUNNER_DATA to the folder that holds {_TORCHVISION[name]}/raw, or use benchmark=permuted_digits with "
+            "benchmark.dataset=digits, which needs no download"
         ) from error
 
 

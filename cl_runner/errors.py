@@ -17,5 +17,9 @@ class DataError(RunError):
     """A data file that is missing, truncated or altered."""
 
 
+class ResourceError(RunError):
+    """Too little memory for the run."""
+
+
 class DivergenceError(RunError):
     """A loss or parameter that became infinite or not a number."""

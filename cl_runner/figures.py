@@ -31,7 +31,7 @@ def draw_figures(run: Run, title: str) -> None:
 def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) -> None:
     """Heat map with numbers: rows after task i, columns on task j, `(T, T)`, accuracies 0 to 1."""
     tasks = len(matrix)
-    figure = _figure(2.4 + 0.55 * tasks, 2.1 + 0.42 * tasks)
+    figure = _figure(max(4.2, 2.4 + 0.55 * tasks), 2.3 + 0.42 * tasks)
     axes = figure.add_subplot()
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     for row in range(tasks):
@@ -51,8 +51,9 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) ->
     axes.set_yticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
     axes.set_xlabel("tested on task")
     axes.set_ylabel("after training task")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title.replace(" on ", "\non "), fontsize=9)
     figure.colorbar(image, ax=axes, label="test accuracy")
+    axes.set_title("in %", fontsize=8, loc="left", color="0.35")
     _save(figure, path)
 
 
@@ -88,12 +89,12 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, 
         f"layer {layer} {100 * np.mean([row[layer].zero_share for row in histograms]):.1f} %" for layer in range(layers)
     ]
     below = sum(int(item.counts[item.edges[:-1] < low].sum()) for item in filled)
-    left_out = f"; left of the axes: {below} values" if below else ""
+    left_out = f"; further left: {below} values" if below else ""
     figure.text(0.5, 1 - 0.25 / height, title, ha="center", fontsize=10)
     figure.text(
         0.5,
         0.45 / height,
-        "log10 of significance (Fisher diagonal); share of the layer's parameters",
+        "log10 of significance (Fisher diagonal); upright: share of the layer's parameters",
         ha="center",
         fontsize=9,
     )
@@ -123,7 +124,8 @@ def _curves(run: Run) -> list[list[tuple[float, float]]]:
 def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], title: str, path: Path) -> None:
     """Test accuracy on each task along training: points (time, accuracy), time being k at the end of task k."""
     tasks = len(curves)
-    figure = _figure(max(5.0, 2.4 + 0.75 * tasks), 3.4)
+    columns = -(-tasks // 12)
+    figure = _figure(min(14.0, max(5.6, 2.4 + 0.75 * tasks)) + 0.6 * (columns - 1), 3.6)
     axes = figure.add_subplot()
     colours = _task_colours(tasks)
     for task, points in enumerate(curves, 1):
@@ -137,7 +139,13 @@ def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], title:
     axes.set_title(title, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
-        title="on task", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+        title="on task",
+        fontsize=8,
+        title_fontsize=8,
+        frameon=False,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        ncols=columns,
     )
     _save(figure, path)
 

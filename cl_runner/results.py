@@ -89,8 +89,16 @@ class Run:
         return self._tensors("masks")
 
     def network(self, task: int) -> MLP:
-        """The network after `task`."""
-        parameters = load_file(self.path / "checkpoints" / f"task_{task}.safetensors")
+        """The network after `task`, with the outputs of all tasks: in task- and class-incremental scenarios task k
+        has outputs (k − 1)·c to k·c − 1, c being `config.benchmark.classes_per_task`.
+
+        Raises:
+            ValueError: there is no such task.
+        """
+        file = self.path / "checkpoints" / f"task_{task}.safetensors"
+        if not file.exists():
+            raise ValueError(f"task: got {task}, allowed: 1 to {len(self.accuracy) - 1}")
+        parameters = load_file(file)
         weights = [parameters[f"layers.{layer}.weight"] for layer in range(len(parameters) // 2)]
         network = MLP([weights[0].shape[1], *(len(weight) for weight in weights)], self.config.model.activation)
         network.load_state_dict(parameters)

@@ -8,6 +8,7 @@ from cl_runner.benchmarks import Benchmark
 from cl_runner.config import Config
 from cl_runner.data import load_dataset
 from cl_runner.environment import Stopwatch, describe_environment, set_up
+from cl_runner.errors import ResourceError
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonal
@@ -53,7 +54,12 @@ def run_stack(
         dataset = load_dataset(common.benchmark.dataset, common.data_dir, common.benchmark.train_samples)
         benchmark = Benchmark(common.benchmark, dataset, seeds, device=device)
     sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
-    stack = Stack(sizes, common.model.activation, seeds, device=device)
+    try:
+        stack = Stack(sizes, common.model.activation, seeds, device=device)
+    except RuntimeError as error:
+        raise ResourceError(
+            f"no memory for {len(seeds)} network(s) of widths {sizes}: try a smaller model.hidden"
+        ) from error
     method = Method(stack, configs)
     recorders = [Recorder(directory, benchmark.tasks) for directory in directories]
 
@@ -103,8 +109,17 @@ def run_stack(
 
 def describe(config: Config) -> str:
     """A run in a few words, for figures and the terminal."""
-    freeze = f" freeze={config.freeze:g}" if config.method.mask != "none" else ""
-    return f"{config.method.name}{freeze} on {config.benchmark.name}, seed {config.seed}"
+    method, benchmark = config.method, config.benchmark
+    parts = []
+    if method.mask != "none" and config.freeze > 0:
+        parts.append(f"{method.mask} mask, freeze={config.freeze:g}")
+    if method.penalty != "none" and method.ewc_lambda > 0:
+        parts.append(f"λ={method.ewc_lambda:g}")
+    if method.l1_lambda > 0:
+        parts.append(f"λ₁={method.l1_lambda:g}")
+    settings = f" ({', '.join(parts)})" if parts else ""
+    dataset = "" if benchmark.dataset in benchmark.name else f" of {benchmark.dataset}"
+    return f"{method.name}{settings} on {benchmark.name}{dataset}, seed {config.seed}"
 
 
 def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:

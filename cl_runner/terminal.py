@@ -19,7 +19,7 @@ _EXPLAINED = {
     "learning_accuracy": "mean accuracy on each task right after learning it",
     "backward_transfer": "what later tasks changed on earlier ones (negative: forgetting)",
     "forward_transfer": "what earlier tasks gave to later ones before these were learned",
-    "average_forgetting": "mean drop from each task's best accuracy",
+    "average_forgetting": "mean drop from each task's best earlier accuracy (negative: it rose)",
 }
 
 
@@ -85,8 +85,8 @@ def show_results(
         table.add_row(f"task {row + 1}", *shown)
     console.print(table)
     for name, meaning in _EXPLAINED.items():
-        value = "     –" if metrics[name] is None else f"{100 * metrics[name]:6.1f}"
-        console.print(f"{name:20} {value} %  [dim]{meaning}[/dim]", highlight=False, soft_wrap=True)
+        value = "  needs two tasks" if metrics[name] is None else f"{100 * metrics[name]:6.1f} %"
+        console.print(f"{name:20} {value}  [dim]{meaning}[/dim]", highlight=False, soft_wrap=True)
     console.print(
         f"\nresults in [bold]{directory}[/bold]: accuracy_matrix.png, significance_histograms.png, "
         "training.png, metrics.json and more",

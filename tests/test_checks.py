@@ -37,7 +37,7 @@ def test_limits_in_words() -> None:
         ("threads", "an integer from 1 to 1024, or null"),
         ("benchmark.scenario", "one of domain, task, class"),
         ("benchmark.normalize", "true or false"),
-        ("model.hidden", "a list of integers with at least one entry, each at least 1"),
+        ("model.hidden", "a list of integers with at least one entry, each from 1 to 16384"),
         ("data_dir", "a word"),
     ],
 )
@@ -67,6 +67,10 @@ def test_a_missing_value_is_named(make_config: MakeConfig) -> None:
         (["method=online_ewc", "method.gamma=0.5"], []),
         (["method=ewc", "train.momentum=0.5", "fisher.batch_size=3"], ["train.momentum", "fisher.batch_size"]),
         (["train.optimizer=sgd", "train.momentum=0.5"], []),
+        (["method.mask=layerwise"], ["method.mask"]),
+        (["method.mask=layerwise", "freeze=0.5"], []),
+        (["method.penalty=ewc"], ["method.penalty"]),
+        (["method=ewc", "method.penalty=none", "method.mask=none"], []),
     ],
 )
 def test_settings_without_effect(overrides: list[str], named: list[str], make_config: MakeConfig) -> None:

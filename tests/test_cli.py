@@ -67,8 +67,11 @@ class Runner:
         ("benchmark.train_samples=5000", "benchmark.train_samples: got 5000, allowed: at most 1297"),
         ("train.batch_size=0", "train.batch_size: got 0, allowed: an integer at least 1"),
         ("train.learning_rate=0", "train.learning_rate: got 0.0, allowed: a number above 0"),
-        ("train.iterations=5", "train.epochs, train.iterations: got 10 and 5, allowed: one of the two"),
-        ("train.epochs=null", "train.epochs, train.iterations: got None and None, allowed: one of the two"),
+        ("train.iterations=5", "train.iterations: got 5 with train.epochs=10, allowed: one of the two; set the other"),
+        ("train.epochs=null", "train.epochs: got null with train.iterations=null, allowed: one of the two set"),
+        ("~freeze", "freeze: got nothing, allowed: a number from 0 to 1"),
+        ("model.hidden=10,20", "a list is key=[a,b], a sweep over values needs -m"),
+        ("model.hidden=[100000]", "model.hidden: got [100000], allowed: a list of integers"),
         ("method.joint=true", "method.joint: got true with method.penalty=ewc"),
         ("device=tpu", "device: got tpu, allowed: one of auto, cpu, cuda, mps"),
         ("threads=0", "threads: got 0, allowed: an integer from 1 to 1024, or null"),
@@ -182,7 +185,11 @@ def test_missing_data_is_one_line(cl_run: Runner, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("CL_RUNNER_DATA", str(tmp_path / "nowhere"))
     code, _, error = cl_run("benchmark=permuted_mnist")
     assert code == 1
-    assert f"error: mnist is not in {tmp_path / 'nowhere'} and could not be downloaded (no route to host)" in error
+    assert error.startswith(
+        f"error: mnist is not in {tmp_path / 'nowhere'} and could not be downloaded (no route to host)"
+    )
+    assert error.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_own_presets_from_a_config_dir(cl_run: Runner, tmp_path: Path) -> None:
@@ -192,6 +199,33 @@ def test_own_presets_from_a_config_dir(cl_run: Runner, tmp_path: Path) -> None:
     assert cl_run("--config-dir", "mine", "method=quarter", "hydra.run.dir=here", *QUICK)[0] == 0
     config = load_run(tmp_path / "here").config
     assert (config.freeze, config.method.mask, config.method.unit) == (0.25, "global", "neuron")
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [
+        ("a: [\n", "wrong.yaml, line 2: not valid YAML: expected the node content"),
+        ("name: x\nbogus: 1\n", "method.bogus: unknown setting (in method/wrong.yaml), allowed: name, joint"),
+        ("name: x\ngamma: lots\n", "method.gamma: got lots (in method/wrong.yaml), allowed: a number from 0 to 1"),
+        ("name: x\n", "method.joint: got nothing, allowed: true or false"),
+    ],
+)
+def test_a_wrong_preset_is_named_in_one_line(preset: str, message: str, cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "method" / "wrong.yaml").write_text(preset)
+    code, _, error = cl_run("--config-dir", "mine", "method=wrong")
+    assert code == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_output_directory_that_cannot_be_made(cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, _, error = cl_run("hydra.run.dir=file", *QUICK)
+    assert code == 1
+    assert error == "error: file: File exists\n"
 
 
 def test_interrupting_keeps_what_was_recorded(tmp_path: Path) -> None:

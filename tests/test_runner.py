@@ -20,7 +20,7 @@ from cl_runner.evaluation import Score
 from cl_runner.fisher import fisher_diagonal
 from cl_runner.recording import Recorder
 from cl_runner.results import Run, load_run
-from cl_runner.runner import run_stack
+from cl_runner.runner import describe, run_stack
 from cl_runner.stack import Stack
 from cl_runner.training import Epoch
 
@@ -214,6 +214,27 @@ def test_figures_are_pictures(run: Run) -> None:
         content = (run.path / name).read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) > 5000
+
+
+def test_a_task_that_is_not_there(run: Run) -> None:
+    with pytest.raises(ValueError, match="task: got 4, allowed: 1 to 3"):
+        run.network(task=4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["method=finetune"], "finetune on permuted_digits, seed 0"),
+        (
+            ["method=layerwise_mask", "freeze=0.9"],
+            "layerwise_mask (layerwise mask, freeze=0.9) on permuted_digits, seed 0",
+        ),
+        (["method=l1_sparsity", "seed=3"], "l1_sparsity (λ=10, λ₁=0.03) on permuted_digits, seed 3"),
+        (["benchmark.dataset=mnist"], "finetune on permuted_digits of mnist, seed 0"),
+    ],
+)
+def test_a_run_in_words(overrides: list[str], words: str, make_config: MakeConfig) -> None:
+    assert describe(make_config(*overrides)) == words
 
 
 def test_config_is_read_back(run: Run, make_config: MakeConfig) -> None:
