@@ -120,13 +120,13 @@ class Benchmark:
         masked[..., active] = outputs[..., active]
         return masked
 
-    def active_classes(self, task: int, seen: int) -> Tensor:
-        """The outputs that compete in `task` after `seen` tasks, `(K,)`."""
+    def active_classes(self, task: int, seen: int) -> slice:
+        """The outputs that compete in `task` after `seen` tasks."""
         first = task * self.classes_per_task if self.scenario == "task" else 0
         last = self.outputs if self.scenario == "domain" else (task + 1) * self.classes_per_task
         if self.scenario == "class":
             last = max(last, seen * self.classes_per_task)
-        return torch.arange(first, last, device=self.device)
+        return slice(first, last)
 
     def _transform(self, pixels: Tensor, task: int | Tensor) -> Tensor:
         runs, size, inputs = pixels.shape

@@ -33,7 +33,7 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) ->
     tasks = len(matrix)
     figure = _figure(max(4.2, 2.4 + 0.55 * tasks), 2.3 + 0.42 * tasks)
     axes = figure.add_subplot()
-    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    image = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="viridis", aspect="auto")
     for row in range(tasks):
         for column in range(tasks):
             value = matrix[row, column]
@@ -52,8 +52,7 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) ->
     axes.set_xlabel("tested on task")
     axes.set_ylabel("after training task")
     figure.suptitle(title.replace(" on ", "\non "), fontsize=9)
-    figure.colorbar(image, ax=axes, label="test accuracy")
-    axes.set_title("in %", fontsize=8, loc="left", color="0.35")
+    figure.colorbar(image, ax=axes, label="test accuracy in %")
     _save(figure, path)
 
 

@@ -84,7 +84,7 @@ def _add_per_sample(
 ) -> None:
     sums, likelihood = stack.layout.layers(total), benchmark.likelihood
     classes = benchmark.active_classes(task, task + 1)
-    several = len(classes) - 1 if estimator == "exact" else 1
+    several = classes.stop - classes.start - 1 if estimator == "exact" else 1
     size = max(1, _CHUNK // max(benchmark.inputs, several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))

@@ -12,7 +12,7 @@ class Categorical:
 
     def loss_and_signal(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of each sample `(...)` and its derivative by the logits `(..., C)`, softmax minus one-hot."""
-        # Over a strided dimension it is several times faster on a CPU than over a short contiguous one.
+        # Strided for the same reason as in `_softmax`.
         log_probabilities = torch.log_softmax(logits.mT.contiguous(), -2).mT
         index = labels[..., None]
         loss = log_probabilities.gather(-1, index).neg_()
@@ -26,11 +26,11 @@ class Categorical:
     def draw(self, logits: Tensor, uniforms: Tensor) -> Tensor:
         """One label per sample from the model's distribution, by inverting its distribution function at
         `uniforms` `(...)` in [0, 1)."""
-        cumulated = torch.softmax(logits, -1).cumsum(-1)
+        cumulated = _softmax(logits).cumsum(-1)
         # Scaled by the total, which rounding can leave below 1, so that no draw falls past the last class.
         return (cumulated <= uniforms[..., None] * cumulated[..., -1:]).sum(-1)
 
-    def expected_signals(self, logits: Tensor, classes: Tensor) -> Tensor:
+    def expected_signals(self, logits: Tensor, classes: slice) -> Tensor:
         """Signals whose squares sum to the expectation over the model's own labels.
 
         E over y of the squared derivative of log p(y) takes the covariance of the one-hot label, M = diag(p) − p pᵀ.
@@ -41,17 +41,22 @@ class Categorical:
 
         Args:
             logits: `(R, B, C)`.
-            classes: the K active classes, `(K,)`.
+            classes: the K active classes.
 
         Returns:
             `(R, K − 1, B, C)`.
         """
-        probabilities = torch.softmax(logits, -1)[..., classes]
+        probabilities = _softmax(logits)[..., classes]
+        count = probabilities.shape[-1]
         tails = probabilities.flip(-1).cumsum(-1).flip(-1).clamp(min=torch.finfo(logits.dtype).tiny)
-        size = (probabilities[..., :-1] * (tails[..., 1:] / tails[..., :-1])).sqrt()
-        # Row k, column j of each sample: p_j / q_(k+1) for j > k.
-        shares = (probabilities[..., None, :] / tails[..., 1:, None]).triu(1)
-        unit = torch.eye(len(classes), dtype=logits.dtype, device=logits.device)[:-1]
-        signals = logits.new_zeros(*size.mT.shape, logits.shape[-1])
-        signals[..., classes] = ((unit - shares) * size[..., None]).movedim(-2, 1)
-        return signals
+        own = (probabilities[..., :-1] * (tails[..., 1:] / tails[..., :-1])).sqrt()
+        share = own / tails[..., 1:]
+        unit = torch.eye(count, dtype=logits.dtype, device=logits.device)[:-1, None]
+        later = torch.ones(count - 1, count, dtype=logits.dtype, device=logits.device).triu(1)[:, None]
+        signals = own.mT[..., None] * unit - share.mT[..., None] * probabilities[:, None] * later
+        return torch.nn.functional.pad(signals, (classes.start, logits.shape[-1] - classes.stop))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over the last dimension, which is several times faster on a CPU once it is strided, not short and contiguous."""
+    return torch.softmax(logits.mT.contiguous(), -2).mT

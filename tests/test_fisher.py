@@ -38,8 +38,8 @@ def per_sample_squares(
 
     weights = label_weights(torch.softmax(network(inputs)[:, active], -1).detach())
     total = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    for label in range(len(active)):
-        labels = torch.eye(len(active), dtype=inputs.dtype)[label].expand(len(inputs), -1)
+    for label in range(active.stop - active.start):
+        labels = torch.eye(active.stop - active.start, dtype=inputs.dtype)[label].expand(len(inputs), -1)
         gradients = vmap(grad(log_probability), (None, 0, 0))(parameters, inputs, labels)
         for name, values in gradients.items():
             total[name] += torch.einsum("n,n...->...", weights[:, label], values.square())
@@ -66,7 +66,7 @@ def test_estimators_equal_per_sample_autograd(
 ) -> None:
     benchmark, stack = tiny_pair(settings(make_config, name, scenario, activation), tiny, SEEDS)
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16), SEEDS)
-    first = int(benchmark.active_classes(TASK, TASK + 1)[0])
+    first = benchmark.active_classes(TASK, TASK + 1).start
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
 
         def weights(probabilities: Tensor, run: int = run, ids: Tensor = ids) -> Tensor:
