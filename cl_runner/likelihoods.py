@@ -51,9 +51,9 @@ class Categorical:
         tails = probabilities.flip(-1).cumsum(-1).flip(-1).clamp(min=torch.finfo(logits.dtype).tiny)
         own = (probabilities[..., :-1] * (tails[..., 1:] / tails[..., :-1])).sqrt()
         share = own / tails[..., 1:]
-        unit = torch.eye(count, dtype=logits.dtype, device=logits.device)[:-1, None]
         later = torch.ones(count - 1, count, dtype=logits.dtype, device=logits.device).triu(1)[:, None]
-        signals = own.mT[..., None] * unit - share.mT[..., None] * probabilities[:, None] * later
+        signals = (probabilities[:, None] * later).mul_(-share.mT[..., None])
+        signals.diagonal(dim1=1, dim2=3).copy_(own)
         return torch.nn.functional.pad(signals, (classes.start, logits.shape[-1] - classes.stop))
 
 
