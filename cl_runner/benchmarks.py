@@ -56,6 +56,8 @@ class Benchmark:
         self._scale = 1 / deviation
         if self.family == "permuted":
             self._permutations = self._draw_permutations(seeds)
+            first_row = self.inputs * torch.arange(self.runs, device=self.device)[:, None, None]
+            self._permuted_rows = (self._permutations + first_row).transpose(0, 1).flatten(1)
         elif self.family == "rotated":
             self._grids = _rotation_grids(self.tasks, self.side).to(self.device, dtype)
         # Position of each class in the run's class order, (R, classes); the identity unless the classes are split.
@@ -135,9 +137,7 @@ class Benchmark:
             pixels = pixels.gather(2, self._permutations[every_run, task])
         elif self.family == "permuted" and task > 0:
             # Pixels as rows: a permutation then moves rows of memory, which is faster than a gather of single bytes.
-            first = inputs * torch.arange(runs, device=self.device)[:, None]
-            rows = pixels.mT.reshape(runs * inputs, size)
-            rows = rows.index_select(0, (self._permutations[:, task] + first).flatten())
+            rows = pixels.mT.reshape(runs * inputs, size).index_select(0, self._permuted_rows[task])
             pixels = rows.view(runs, inputs, size).mT
         # Bytes to normalised numbers in one pass.
         values = torch.add(self._shift, pixels, alpha=self._scale)

@@ -88,6 +88,7 @@ def _add_per_sample(
     size = max(1, _CHUNK // max(benchmark.inputs, several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
+    ragged = len({len(order) for order in orders}) > 1
     for ids, present, uniform in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
         logits = benchmark.mask_inactive(activations[-1], ids, [task], task + 1, train=True)
@@ -98,7 +99,8 @@ def _add_per_sample(
                 likelihood.draw(logits, uniform) if estimator == "sampled" else benchmark.labels_of(ids, train=True)
             )
             signal = likelihood.loss_and_signal(logits, labels)[1][:, None]
-        signal.mul_(present[:, None, :, None])
+        if ragged:
+            signal.mul_(present[:, None, :, None])
         add_squared_gradients(sums, activations, stack.signals(activations, signal.flatten(1, 2)))
 
 
