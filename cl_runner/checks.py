@@ -161,10 +161,12 @@ def _check_together(config: Config) -> None:
             f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {dataset.classes} "
             f"(each {benchmark.family} task holds every class)"
         )
-    if benchmark.train_samples is not None and benchmark.train_samples > dataset.train:
+    # Stratified sampling needs as many samples as classes on both sides.
+    most = dataset.train - dataset.classes
+    if benchmark.train_samples is not None and benchmark.train_samples > most:
         raise ConfigError(
-            f"benchmark.train_samples: got {benchmark.train_samples}, allowed: at most {dataset.train}, "
-            f"the training set of {benchmark.dataset}"
+            f"benchmark.train_samples: got {benchmark.train_samples}, allowed: at most {most}, or null for all "
+            f"{dataset.train} of {benchmark.dataset}"
         )
     if config.method.joint and (config.method.penalty != "none" or config.method.mask != "none"):
         raise ConfigError(

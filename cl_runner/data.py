@@ -64,7 +64,8 @@ def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = No
     Args:
         name: a key of `DATASETS`.
         data_dir: root of the files in torchvision's layout; digits need none.
-        train_samples: size of a fixed stratified subset of the training set; all of it if None.
+        train_samples: size of a fixed stratified subset of the training set, which leaves out at least one sample
+            for each class; all of it if None.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated or altered.
@@ -73,7 +74,7 @@ def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = No
 
     splits = _digits() if name == "digits" else _idx_files(name, Path(data_dir))
     images, labels, test_images, test_labels = splits
-    if train_samples is not None and train_samples < len(labels):
+    if train_samples is not None:
         keep = _stratified(labels, train_samples)[0]
         images, labels = images[keep], labels[keep]
     train, test = (
@@ -91,7 +92,7 @@ def _stratified(labels: "np.ndarray", train_samples: int) -> "tuple[np.ndarray, 
     chosen, rest = train_test_split(
         np.arange(len(labels)),
         train_size=train_samples,
-        stratify=labels if train_samples < len(labels) else None,
+        stratify=labels,
         random_state=0,
     )
     return np.sort(chosen), np.sort(rest)

@@ -64,7 +64,7 @@ def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, An
         "commit": _commit(),
         "platform": platform.platform(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "seconds": clock.report(),
         "peak_memory_mib": _peak_memory(device),

@@ -78,7 +78,7 @@ class GradientMask:
     Args:
         layout: of all buffers.
         rules: one for each run.
-        device, dtype: of the buffers.
+        parameters: a buffer, for its device and dtype.
     """
 
     def __init__(self, layout: Layout, rules: Sequence[MaskRule], parameters: Tensor) -> None:
