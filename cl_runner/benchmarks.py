@@ -1,7 +1,7 @@
 """Benchmarks: tasks made from one dataset by permuting its pixels, rotating it or splitting its classes.
 
 The dataset lies on the device once, as bytes. A task is a way to index and transform it, applied batch by
-batch; the tasks of a stack of runs differ by run (permutations, class order), since each has its own seed.
+batch; the tasks (permutations, class order) are drawn from a seed, and so are common to the runs of a stream.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from cl_runner.seeding import generator
 
 
 class Benchmark:
-    """The tasks of R runs.
+    """The tasks of S streams.
 
     Scenarios (van de Ven & Tolias 2019, arXiv 1904.07734): `domain`, one head shared by all tasks; `task`,
     a head for each task, which is known at test time; `class`, one head over the classes of all tasks, those
@@ -25,7 +25,7 @@ class Benchmark:
     Args:
         config: its settings.
         dataset: the images.
-        seeds: of the runs; each draws its own permutations or class order.
+        seeds: of the streams; each draws its own permutations or class order.
         device, dtype: of the batches.
 
     Samples are named by ids: task · N + index, N the size of the dataset's training or test split.
@@ -40,9 +40,10 @@ class Benchmark:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self._config, self._dataset, self.seeds = config, dataset, tuple(seeds)
         self.tasks, self.scenario, self.family = config.tasks, config.scenario, config.family
         self.classes_per_task = config.classes_per_task
-        self.runs, self.device, self.dtype = len(seeds), torch.device(device), dtype
+        self.device, self.dtype = torch.device(device), dtype
         self.side = dataset.info.side
         self.inputs = self.side**2
         self.outputs = self.classes_per_task * (1 if self.scenario == "domain" else self.tasks)
@@ -56,24 +57,30 @@ class Benchmark:
         self._scale = 1 / deviation
         if self.family == "permuted":
             self._permutations = self._draw_permutations(seeds)
-            first_row = self.inputs * torch.arange(self.runs, device=self.device)[:, None, None]
+            first_row = self.inputs * torch.arange(len(seeds), device=self.device)[:, None, None]
             self._permuted_rows = (self._permutations + first_row).transpose(0, 1).flatten(1)
         elif self.family == "rotated":
             self._grids = _rotation_grids(self.tasks, self.side).to(self.device, dtype)
-        # Position of each class in the run's class order, (R, classes); the identity unless the classes are split.
-        self._positions = torch.arange(dataset.info.classes, device=self.device).repeat(self.runs, 1)
+        # Position of each class in the stream's order, (S, classes); the identity unless the classes are split.
+        self._positions = torch.arange(dataset.info.classes, device=self.device).repeat(len(seeds), 1)
         if self.family == "split":
-            for run, seed in enumerate(seeds):
+            for stream, seed in enumerate(seeds):
                 order = torch.randperm(dataset.info.classes, generator=generator(seed, "tasks"))
-                self._positions[run] = order.argsort()
+                self._positions[stream] = order.argsort()
+
+    def of_streams(self, seeds: Sequence[int]) -> "Benchmark":
+        """The same benchmark for the streams of these seeds."""
+        if tuple(seeds) == self.seeds:
+            return self
+        return Benchmark(self._config, self._dataset, seeds, device=self.device, dtype=self.dtype)
 
     def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
-        """Per run, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""
+        """Per stream, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""
         labels = self._splits[train].labels.cpu()
         everything = torch.arange(len(labels))
         ids: list[Tensor] = []
-        for run in range(self.runs):
-            of_task = self._positions[run].cpu()[labels] // self.classes_per_task
+        for positions in self._positions.cpu():
+            of_task = positions[labels] // self.classes_per_task
             split = self.family == "split"
             ids.append(
                 torch.cat(
@@ -83,10 +90,10 @@ class Benchmark:
         return ids
 
     def inputs_of(self, ids: Tensor, tasks: Sequence[int], *, train: bool) -> Tensor:
-        """Inputs `(R, B, D)` of samples.
+        """Inputs `(S, D, B)` of samples.
 
         Args:
-            ids: `(R, B)` on the device.
+            ids: `(S, B)` on the device.
             tasks: the tasks that the samples are of; one task is faster than a mixture.
         """
         split = self._splits[train]
@@ -97,7 +104,7 @@ class Benchmark:
         return self._transform(pixels, tasks[0] if len(tasks) == 1 else ids // size)
 
     def labels_of(self, ids: Tensor, *, train: bool) -> Tensor:
-        """Labels `(R, B)` of samples, as indices of outputs."""
+        """Labels `(S, B)` of samples, as indices of outputs."""
         labels = self._splits[train].labels
         found = labels[ids % len(labels)]
         if self.family == "split":
@@ -105,10 +112,12 @@ class Benchmark:
         return found if self.scenario == "domain" else found + ids // len(labels) * self.classes_per_task
 
     def mask_inactive(self, outputs: Tensor, ids: Tensor, tasks: Sequence[int], seen: int, *, train: bool) -> Tensor:
-        """Outputs `(R, B, C)` with −inf for the classes that do not compete for these samples.
+        """Outputs `(R, C, B)` with −inf for the classes that do not compete for these samples.
 
         Args:
-            ids, tasks: as for `inputs_of`.
+            outputs: of the networks.
+            ids: of the networks' samples, `(R, B)`.
+            tasks: as for `inputs_of`.
             seen: number of tasks seen so far; a task still to come (tested for forward transfer) counts as seen.
         """
         if self.scenario == "domain":
@@ -116,10 +125,10 @@ class Benchmark:
         if self.scenario == "task" and len(tasks) > 1:
             task = ids // len(self._splits[train].labels)
             head = torch.arange(self.outputs, device=outputs.device) // self.classes_per_task
-            return outputs.masked_fill(head != task[..., None], -torch.inf)
+            return outputs.masked_fill(head[:, None] != task[:, None], -torch.inf)
         active = self.active_classes(max(tasks), seen)
         masked = torch.full_like(outputs, -torch.inf)
-        masked[..., active] = outputs[..., active]
+        masked[:, active] = outputs[:, active]
         return masked
 
     def active_classes(self, task: int, seen: int) -> slice:
@@ -131,22 +140,21 @@ class Benchmark:
         return slice(first, last)
 
     def _transform(self, pixels: Tensor, task: int | Tensor) -> Tensor:
-        runs, size, inputs = pixels.shape
-        if self.family == "permuted" and isinstance(task, Tensor):
-            every_run = torch.arange(runs, device=self.device)[:, None]
-            pixels = pixels.gather(2, self._permutations[every_run, task])
-        elif self.family == "permuted" and task > 0:
-            # Pixels as rows: a permutation then moves rows of memory, which is faster than a gather of single bytes.
-            rows = pixels.mT.reshape(runs * inputs, size).index_select(0, self._permuted_rows[task])
-            pixels = rows.view(runs, inputs, size).mT
-        # Bytes to normalised numbers in one pass.
-        values = torch.add(self._shift, pixels, alpha=self._scale)
+        streams, size, inputs = pixels.shape
         if self.family == "rotated":
-            grid = self._grids[task].expand(runs, size, self.side, self.side, 2).flatten(0, 1)
-            images = values.sub_(self._shift).view(runs * size, 1, self.side, self.side)
+            grid = self._grids[task].expand(streams, size, self.side, self.side, 2).flatten(0, 1)
+            images = pixels.view(streams * size, 1, self.side, self.side).to(self.dtype)
             turned = torch.nn.functional.grid_sample(images, grid, align_corners=False)
-            values = turned.view(runs, size, inputs).add_(self._shift)
-        return values
+            return torch.add(self._shift, turned.view(streams, size, inputs).mT.contiguous(), alpha=self._scale)
+        if self.family == "permuted" and isinstance(task, Tensor):
+            every_stream = torch.arange(streams, device=self.device)[:, None]
+            pixels = pixels.gather(2, self._permutations[every_stream, task])
+        columns = pixels.mT.contiguous()
+        if self.family == "permuted" and not isinstance(task, Tensor) and task > 0:
+            # With pixels as rows a permutation moves rows of memory, which is faster than a gather of single bytes.
+            columns = columns.view(-1, size).index_select(0, self._permuted_rows[task]).view(columns.shape)
+        # Bytes to normalised numbers in one pass.
+        return torch.add(self._shift, columns, alpha=self._scale)
 
     def _draw_permutations(self, seeds: Sequence[int]) -> Tensor:
         drawn = []

@@ -24,7 +24,7 @@ from yaml import MarkedYAMLError
 from cl_runner import IMPORTED
 from cl_runner.checks import checked, from_composition, unused_settings
 from cl_runner.config import Config
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import ConfigError, DivergenceError, RunError
 from cl_runner.files import COMPLETE
 
 _log = logging.getLogger("cl_runner")
@@ -92,9 +92,13 @@ def _train(config: Config, in_sweep: bool) -> None:
         _log.warning(line)
         console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
     directory = Path(HydraConfig.get().runtime.output_dir)
+    draw = config.plots == "all" or (config.plots == "auto" and not in_sweep)
     with TerminalProgress(console) as progress:
-        (recorder,) = run_stack([config], [directory], progress, None if in_sweep else IMPORTED)
-    show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory)
+        started = None if in_sweep else IMPORTED
+        (recorder,) = run_stack([config], [directory], progress, draw=draw, started=started)
+    if recorder.failure:
+        raise DivergenceError(recorder.failure)
+    show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=draw)
 
 
 def main() -> int:

@@ -142,4 +142,5 @@ class Config:
     freeze: float = field(metadata=_within(0, 1))
     seed: int = field(metadata=_within(0, 2**63 - 1))
     device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
+    plots: str = field(metadata=_one_of("auto", "all", "none"))
     threads: int | None = field(metadata=_within(1, 1024))

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from cl_runner.config import Config
+from cl_runner.errors import ResourceError
 
 # More threads gain little for networks of a hundred units a layer, and lose much where a core is busy: see
 # docs/benchmarks.md.
@@ -29,6 +30,17 @@ def set_up(config: Config) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
+
+
+@contextmanager
+def named_memory_errors() -> Iterator[None]:
+    """Makes a `ResourceError` of an allocation that failed, on whatever device."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise ResourceError("not enough memory for the network(s): try a smaller model.hidden") from error
+        raise
 
 
 class Stopwatch:

@@ -9,7 +9,7 @@ from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
 from cl_runner.stack import Stack
 
-# Elements of one run's largest tensor in a chunk: bounds memory.
+# Elements of a network's largest tensor in a chunk: bounds memory.
 _CHUNK = 2**19
 
 
@@ -30,9 +30,10 @@ def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
     correct, losses = [], []
     for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
         inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
-        outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], ids, [task], seen, train=False)
+        outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], stack.per_row(ids), [task], seen, train=False)
+        labels, present = stack.per_row(labels), stack.per_row(present)
         correct.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
         losses.append((benchmark.likelihood.loss_and_signal(outputs, labels)[0] * present).sum(1))
-    samples = torch.tensor([len(order) for order in orders])
+    samples = stack.per_row(torch.tensor([len(order) for order in orders]).to(every_id.device)).cpu()
     accuracy, loss = (torch.stack(parts).sum(0).cpu().double() / samples for parts in (correct, losses))
     return Score(accuracy, loss, samples)

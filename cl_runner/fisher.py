@@ -15,6 +15,7 @@ differ in whose labels the signals come from:
 """
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -23,28 +24,26 @@ from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
 from cl_runner.config import FisherConfig
 from cl_runner.seeding import generator
-from cl_runner.stack import Layer, Stack
+from cl_runner.stack import Layout, Stack
 
-# Elements of one run's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
+# Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
 _CHUNK = 2**18
 
 
-def fisher_diagonal(
-    stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig, seeds: Sequence[int]
-) -> Tensor:
+def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:
     """Mean over the task's training samples of the squared derivatives of log p by each parameter.
 
     Args:
         stack: the networks, at the parameters where the information is wanted.
         benchmark: gives samples and likelihood.
         task: whose training set is used; its active outputs alone count.
-        config: the estimator and how many samples it takes.
-        seeds: of the runs; they fix a subset of samples and the labels drawn by `sampled`.
+        config: the estimator and how many samples it takes; the runs' seeds fix a subset of samples and the labels
+            drawn by `sampled`.
 
     Returns:
         A buffer of the stack's layout, `(R·P,)`.
     """
-    sources = [generator(seed, "fisher", task) for seed in seeds]
+    sources = [generator(seed, "fisher", task) for seed in stack.streams]
     orders = [
         ids if config.samples is None else ids[torch.randperm(len(ids), generator=source)[: config.samples]]
         for ids, source in zip(benchmark.samples([task], train=True), sources, strict=True)
@@ -55,22 +54,31 @@ def fisher_diagonal(
     else:
         _add_per_sample(total, stack, benchmark, task, orders, config.estimator, sources)
         counts = torch.tensor([float(len(order)) for order in orders])
-    return total.div_(stack.layout.spread(counts.to(total)))
+    return total.div_(stack.layout.spread(stack.per_row(counts.to(total))))
 
 
-def add_squared_gradients(total: list[Layer], activations: list[Tensor], signals: list[Tensor]) -> None:
-    """Add Σ over samples (and over K signals a sample) of the squared gradients to `total`.
+def fisher_diagonals(
+    stack: Stack, benchmark: Benchmark, task: int, wanted: Sequence[tuple[int, FisherConfig]]
+) -> tuple[Layout, Tensor, list[int]]:
+    """`fisher_diagonal` of several networks by several estimators, each pair computed once.
 
     Args:
-        total: one `Layer` of sums per Linear layer.
-        activations: inputs of the layers, `(R, B, in)` each.
-        signals: of the layers, `(R, K·B, out)` each, as `Stack.signals` gives them; overwritten.
+        stack, benchmark, task: as there.
+        wanted: pairs of a row of the stack and an estimator.
+
+    Returns:
+        A layout, a buffer of it, and for each pair wanted the row that holds it.
     """
-    for layer, inputs, signal in zip(total, activations, signals, strict=False):
-        runs, size, _ = inputs.shape
-        squares = signal.square_().view(runs, -1, size, signal.shape[-1]).sum(1)
-        layer.weight.baddbmm_(squares.mT, inputs.square())
-        layer.bias.add_(squares.sum(1))
+    parts: list[tuple[Layout, Tensor]] = []
+    position: dict[tuple[int, object], int] = {}
+    for key, config in {astuple(config): config for _, config in wanted}.items():
+        rows = sorted({row for row, other in wanted if astuple(other) == key})
+        needed = stack if len(rows) == stack.layout.runs else stack.fan_out(rows, [stack.seeds[row] for row in rows])
+        parts.append((needed.layout, fisher_diagonal(needed, benchmark.of_streams(needed.streams), task, config)))
+        position |= {(row, key): len(position) + number for number, row in enumerate(rows)}
+    layout = Layout(stack.layout.sizes, len(position))
+    buffer = parts[0][1] if len(parts) == 1 else layout.joined(parts)
+    return layout, buffer, [position[row, astuple(config)] for row, config in wanted]
 
 
 def _add_per_sample(
@@ -82,7 +90,7 @@ def _add_per_sample(
     estimator: str,
     sources: Sequence[torch.Generator],
 ) -> None:
-    sums, likelihood = stack.layout.layers(total), benchmark.likelihood
+    likelihood = benchmark.likelihood
     classes = benchmark.active_classes(task, task + 1)
     several = classes.stop - classes.start - 1 if estimator == "exact" else 1
     size = max(1, _CHUNK // max(benchmark.inputs, several * max(stack.layout.sizes[1:])))
@@ -91,29 +99,31 @@ def _add_per_sample(
     ragged = len({len(order) for order in orders}) > 1
     for ids, present, uniform in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        logits = benchmark.mask_inactive(activations[-1], ids, [task], task + 1, train=True)
+        logits = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
         if estimator == "exact":
             signal = likelihood.expected_signals(logits, classes)
+        elif estimator == "sampled":
+            drawn = likelihood.draw(logits, stack.per_row(uniform))
+            signal = likelihood.loss_and_signal(logits, drawn)[1][:, :, None]
         else:
-            labels = (
-                likelihood.draw(logits, uniform) if estimator == "sampled" else benchmark.labels_of(ids, train=True)
-            )
-            signal = likelihood.loss_and_signal(logits, labels)[1][:, None]
+            labels = stack.per_row(benchmark.labels_of(ids, train=True))
+            signal = likelihood.loss_and_signal(logits, labels)[1][:, :, None]
         if ragged:
-            signal.mul_(present[:, None, :, None])
-        add_squared_gradients(sums, activations, stack.signals(activations, signal.flatten(1, 2)))
+            signal.mul_(stack.per_row(present)[:, None, None])
+        stack.add_squared_gradients(total, activations, stack.signals(activations, signal.flatten(2)))
 
 
 def _add_batched(
     total: Tensor, stack: Stack, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
 ) -> Tensor:
-    """Add the squared mean gradient of every batch; returns the number of batches of each run, `(R,)`."""
+    """Add the squared mean gradient of every batch; returns the number of batches of each stream, `(S,)`."""
     columns = (part.split(size, 1) for part in stacked(orders, total))
     for ids, present in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        logits = benchmark.mask_inactive(activations[-1], ids, [task], task + 1, train=True)
-        signal = benchmark.likelihood.loss_and_signal(logits, benchmark.labels_of(ids, train=True))[1]
+        logits = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        labels = stack.per_row(benchmark.labels_of(ids, train=True))
+        signal = benchmark.likelihood.loss_and_signal(logits, labels)[1]
         weights = present / present.sum(1, keepdim=True).clamp(min=1)
-        stack.backward(activations, signal.mul_(weights[..., None]))
+        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
         total.addcmul_(stack.gradient, stack.gradient)
     return torch.tensor([-(-len(order) // size) for order in orders])

@@ -7,28 +7,28 @@ from torch import Tensor
 class Categorical:
     """Classification: outputs are logits, the loss is cross-entropy in nats, the score accuracy.
 
-    Classes that are not active have logit −inf: probability, derivative and Fisher information zero.
+    Classes come before samples, `(..., C, B)`. Classes that are not active have logit −inf: probability, derivative
+    and Fisher information zero.
     """
 
     def loss_and_signal(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of each sample `(...)` and its derivative by the logits `(..., C)`, softmax minus one-hot."""
-        # Strided for the same reason as in `_softmax`.
-        log_probabilities = torch.log_softmax(logits.mT.contiguous(), -2).mT
-        index = labels[..., None]
-        loss = log_probabilities.gather(-1, index).neg_()
-        signal = log_probabilities.exp_().scatter_add_(-1, index, loss.new_full((), -1.0).expand_as(index))
-        return loss.squeeze(-1), signal
+        """Loss of each sample `(..., B)` and its derivative by the logits `(..., C, B)`, softmax minus one-hot."""
+        log_probabilities = torch.log_softmax(logits, -2)
+        index = labels[..., None, :]
+        loss = log_probabilities.gather(-2, index).neg_()
+        signal = log_probabilities.exp_().scatter_add_(-2, index, loss.new_full((), -1.0).expand_as(index))
+        return loss.squeeze(-2), signal
 
     def score(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1.0 where the most probable class is the label, else 0.0, `(...)`."""
-        return (logits.argmax(-1) == labels).to(logits.dtype)
+        """1.0 where the most probable class is the label, else 0.0, `(..., B)`."""
+        return (logits.argmax(-2) == labels).to(logits.dtype)
 
     def draw(self, logits: Tensor, uniforms: Tensor) -> Tensor:
         """One label per sample from the model's distribution, by inverting its distribution function at
-        `uniforms` `(...)` in [0, 1)."""
-        cumulated = _softmax(logits).cumsum(-1)
+        `uniforms` `(..., B)` in [0, 1)."""
+        cumulated = torch.softmax(logits, -2).cumsum(-2)
         # Scaled by the total, which rounding can leave below 1, so that no draw falls past the last class.
-        return (cumulated <= uniforms[..., None] * cumulated[..., -1:]).sum(-1)
+        return (cumulated <= uniforms[..., None, :] * cumulated[..., -1:, :]).sum(-2)
 
     def expected_signals(self, logits: Tensor, classes: slice) -> Tensor:
         """Signals whose squares sum to the expectation over the model's own labels.
@@ -40,23 +40,18 @@ class Categorical:
         signal less than one for each class, √p_c (e_c − p).
 
         Args:
-            logits: `(R, B, C)`.
+            logits: `(R, C, B)`.
             classes: the K active classes.
 
         Returns:
-            `(R, K − 1, B, C)`.
+            `(R, C, K − 1, B)`.
         """
-        probabilities = _softmax(logits)[..., classes]
-        count = probabilities.shape[-1]
-        tails = probabilities.flip(-1).cumsum(-1).flip(-1).clamp(min=torch.finfo(logits.dtype).tiny)
-        own = (probabilities[..., :-1] * (tails[..., 1:] / tails[..., :-1])).sqrt()
-        share = own / tails[..., 1:]
-        later = torch.ones(count - 1, count, dtype=logits.dtype, device=logits.device).triu(1)[:, None]
-        signals = (probabilities[:, None] * later).mul_(-share.mT[..., None])
-        signals.diagonal(dim1=1, dim2=3).copy_(own)
-        return torch.nn.functional.pad(signals, (classes.start, logits.shape[-1] - classes.stop))
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Over the last dimension, which is several times faster on a CPU once it is strided, not short and contiguous."""
-    return torch.softmax(logits.mT.contiguous(), -2).mT
+        probabilities = torch.softmax(logits, -2)[:, classes]
+        count = probabilities.shape[1]
+        tails = probabilities.flip(1).cumsum(1).flip(1).clamp(min=torch.finfo(logits.dtype).tiny)
+        own = (probabilities[:, :-1] * (tails[:, 1:] / tails[:, :-1])).sqrt()
+        share = own / tails[:, 1:]
+        later = torch.ones(count, count - 1, dtype=logits.dtype, device=logits.device).tril(-1)[..., None]
+        signals = (probabilities[:, :, None] * later).mul_(-share[:, None])
+        signals.diagonal(dim1=1, dim2=2).copy_(own.mT)
+        return torch.nn.functional.pad(signals, (0, 0, 0, 0, classes.start, logits.shape[1] - classes.stop))

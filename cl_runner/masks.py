@@ -88,6 +88,11 @@ class GradientMask:
         self._frozen_values = torch.zeros_like(parameters)
         self._active = False
 
+    def inherit(self, parent: "GradientMask", rows: Sequence[int]) -> None:
+        """Start from the significance and masks that `parent` has for the runs `rows`, which may repeat."""
+        self._significance = parent._layout.select(parent._significance, rows)
+        self.trainable = parent._layout.select(parent.trainable, rows)
+
     def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
         """Choose what stays frozen from now on, after a task that ended at `parameters`, both `(R·P,)`."""
         layers = list(zip(*map(self._layout.layers, (fisher, self._significance, self.trainable)), strict=True))

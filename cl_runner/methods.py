@@ -9,10 +9,12 @@ gradient mask             last, on what is frozen        `cl_runner.masks`
 ========================  =============================  ==================================================
 
 A stack can hold runs of different methods: each part has settings by run, and a part that no run uses is
-left out.
+left out. What differs between methods shows late: before the first Fisher information there is no penalty and no
+mask. `history` tells which runs are still the same, so that they are trained as one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -22,6 +24,26 @@ from cl_runner.masks import GradientMask, MaskRule
 from cl_runner.penalties import QuadraticPenalty
 from cl_runner.sparsity import L1Proximal
 from cl_runner.stack import Stack
+
+
+def history(config: Config, task: int) -> Hashable:
+    """What a network depends on up to and including its training on `task` (from 0), in runs that differ in seed and
+    method alone: where two configs agree in it, so do the networks.
+
+    The first task knows no penalty and no mask. While the second is trained, both come from one task: EWC is online
+    EWC then, and every source of significance is that task.
+    """
+    method = config.method
+    known: list[Hashable] = [config.seed, method.l1_lambda]
+    penalty = method.ewc_lambda if method.penalty != "none" else 0.0
+    mask = (method.mask, config.freeze, method.unit) if method.mask != "none" and config.freeze > 0 else None
+    if task > 0 and (penalty or mask):
+        known += [astuple(config.fisher), penalty, mask]
+        if task > 1 and penalty:
+            known += [method.penalty, method.gamma if method.penalty == "online_ewc" else None]
+        if task > 1 and mask:
+            known += [method.mask_source]
+    return tuple(known)
 
 
 class Method:
@@ -51,6 +73,15 @@ class Method:
             ]
             self._mask = GradientMask(stack.layout, rules, stack.parameters)
         self._stack = stack
+
+    def fan_out(self, stack: Stack, configs: Sequence[Config], rows: Sequence[int]) -> "Method":
+        """The methods of a stack whose runs, of these configs, go on from this one's `rows`."""
+        method = Method(stack, configs)
+        if method._penalty is not None and self._penalty is not None:
+            method._penalty.inherit(self._penalty, rows)
+        if method._mask is not None and self._mask is not None:
+            method._mask.inherit(self._mask, rows)
+        return method
 
     def before_step(self) -> None:
         """Add the penalty's gradient to the stack's."""

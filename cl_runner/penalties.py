@@ -1,5 +1,7 @@
 """The quadratic penalty of EWC, kept as one quadratic function however many tasks it sums up."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,12 @@ class QuadraticPenalty:
         self.precision = torch.zeros_like(self._strength)
         self.centre = torch.zeros_like(self._strength)
         self.constant = torch.zeros_like(strength)
+
+    def inherit(self, parent: "QuadraticPenalty", rows: Sequence[int]) -> None:
+        """Start from the penalties that `parent` has for the runs `rows`, which may repeat."""
+        self.precision = parent._layout.select(parent.precision, rows)
+        self.centre = parent._layout.select(parent.centre, rows)
+        self.constant = parent.constant[list(rows)]
 
     def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
         """Add the task that ended at `parameters` with Fisher diagonal `fisher`, both `(R·P,)`."""

@@ -9,6 +9,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import save
 
 from cl_runner.evaluation import Score
-from cl_runner.files import COMPLETE, write_atomically
+from cl_runner.files import COMPLETE, FAILED, mark_failed, write_atomically
 from cl_runner.metrics import continual_metrics
 from cl_runner.significance import joined_layers, log_histogram
 from cl_runner.training import Epoch
@@ -30,17 +31,59 @@ _TABLES = {
     "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
 }
 _FOLDERS = ["significance", "masks", "checkpoints"]
-_FILES = ["accuracy_matrix.csv", "accuracy_matrix.png", "significance_histograms.png", "training.png", "run.json"]
+_FILES = [
+    "accuracy_matrix.csv",
+    "accuracy_matrix.png",
+    "significance_histograms.png",
+    "training.png",
+    "run.json",
+    FAILED,
+]
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What is recorded of a network after a task: content of files by name, and rows of tables."""
+
+    files: Mapping[str, bytes]
+    rows: Mapping[str, Sequence[Sequence[Any]]]
+
+
+def task_state(
+    task: int,
+    parameters: Mapping[str, torch.Tensor],
+    significance: Mapping[str, torch.Tensor],
+    trainable: Mapping[str, torch.Tensor],
+) -> TaskState:
+    """State after `task`: parameters, significance, and the mask that was used while training it."""
+    masks = {name: mask.byte() for name, mask in trainable.items()}
+    folders = {"checkpoints": parameters, "significance": significance, "masks": masks}
+    files = {
+        f"{folder}/task_{task}.safetensors": save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        for folder, tensors in folders.items()
+    }
+    statistics, layers = [], []
+    for layer, values in enumerate(joined_layers(significance)):
+        found = log_histogram(values)
+        numbers = [found.mode, found.median, found.p5, found.p95, found.zero_share]
+        statistics.append([task, layer, *map(_short, numbers)])
+    for layer, free in enumerate(joined_layers(trainable)):
+        weight = parameters[f"layers.{layer}.weight"]
+        counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
+        layers.append([task, layer, *counts])
+    return TaskState(files, {"significance.csv": statistics, "layers.csv": layers})
 
 
 class Recorder:
     """Writes one run's results into `directory`, clearing what an unfinished run left there.
 
-    Tasks are numbered from 1, layers from 0. Raises `FileExistsError` if the directory holds a finished run.
+    Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
+    failed, if it did. Raises `FileExistsError` if the directory holds a finished run.
     """
 
     def __init__(self, directory: Path, tasks: int) -> None:
         self.directory = directory
+        self.failure: str | None = None
         if (directory / COMPLETE).exists():
             raise FileExistsError(f"{directory} holds a finished run")
         directory.mkdir(parents=True, exist_ok=True)
@@ -55,49 +98,36 @@ class Recorder:
                 csv.writer(file).writerow(columns)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
 
-    def accuracy(self, after_task: int, scores: Sequence[Score], run: int) -> None:
+    def accuracy(self, after_task: int, scores: Sequence[Score], row: int) -> None:
         """A row of the accuracy matrix: the scores on every task after `after_task` tasks."""
         for task, score in enumerate(scores):
-            self.matrix[after_task, task] = score.accuracy[run]
+            self.matrix[after_task, task] = score.accuracy[row]
         self._append(
             "accuracy.csv",
             (
-                [after_task, number, _short(score.accuracy[run]), _short(score.loss[run]), int(score.samples[run])]
+                [after_task, number, _short(score.accuracy[row]), _short(score.loss[row]), int(score.samples[row])]
                 for number, score in enumerate(scores, 1)
             ),
         )
 
-    def epoch(self, task: int, epoch: Epoch, run: int) -> None:
-        """Loss terms and speed of an epoch; the seconds of a stack are shared out evenly among its runs."""
-        terms = [_short(term[run]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
+    def epoch(self, task: int, epoch: Epoch, row: int) -> None:
+        """Loss terms and speed of an epoch; the seconds of a stack are shared out evenly among its rows."""
+        terms = [_short(term[row]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
         seconds = epoch.seconds / len(epoch.data_loss)
         speed = round(epoch.samples / epoch.seconds, 1)
         self._append("training.csv", [[task, epoch.number, *terms, round(seconds, 6), speed]])
 
-    def curve_point(self, task: int, epoch: int, scores: Sequence[Score], run: int) -> None:
+    def curve_point(self, task: int, epoch: int, scores: Sequence[Score], row: int) -> None:
         """Test accuracy on the tasks so far, in the course of training `task`."""
-        rows = ([task, epoch, number, _short(score.accuracy[run])] for number, score in enumerate(scores, 1))
+        rows = ([task, epoch, number, _short(score.accuracy[row])] for number, score in enumerate(scores, 1))
         self._append("learning_curves.csv", rows)
 
-    def task(
-        self,
-        task: int,
-        parameters: Mapping[str, torch.Tensor],
-        significance: Mapping[str, torch.Tensor],
-        trainable: Mapping[str, torch.Tensor],
-    ) -> None:
-        """State after `task`: parameters, significance, and the mask that was used while training it."""
-        self._tensors(f"checkpoints/task_{task}.safetensors", parameters)
-        self._tensors(f"significance/task_{task}.safetensors", significance)
-        self._tensors(f"masks/task_{task}.safetensors", {name: mask.byte() for name, mask in trainable.items()})
-        for layer, values in enumerate(joined_layers(significance)):
-            found = log_histogram(values)
-            statistics = [found.mode, found.median, found.p5, found.p95, found.zero_share]
-            self._append("significance.csv", [[task, layer, *map(_short, statistics)]])
-        for layer, free in enumerate(joined_layers(trainable)):
-            weight = parameters[f"layers.{layer}.weight"]
-            counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
-            self._append("layers.csv", [[task, layer, *counts]])
+    def task(self, state: TaskState) -> None:
+        """Write the state after a task."""
+        for name, content in state.files.items():
+            write_atomically(self.directory / name, content)
+        for name, rows in state.rows.items():
+            self._append(name, rows)
 
     def accuracy_matrix(self) -> None:
         """Write the matrix `(T, T)`: rows after task i, columns on task j."""
@@ -119,9 +149,10 @@ class Recorder:
             text = json.dumps(content, indent=2, allow_nan=False) + "\n"
             write_atomically(self.directory / name, text.encode())
 
-    def _tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        content = save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()})
-        write_atomically(self.directory / name, content)
+    def fail(self, reason: str) -> None:
+        """Mark the run as failed."""
+        self.failure = reason
+        mark_failed(self.directory, reason)
 
     def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         with (self.directory / name).open("a", newline="") as file:

@@ -1,22 +1,26 @@
 """A stack of runs from start to finish: one loop over the tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
+
+from torch import Tensor
 
 from cl_runner.benchmarks import Benchmark
 from cl_runner.config import Config
 from cl_runner.data import load_dataset
-from cl_runner.environment import Stopwatch, describe_environment, set_up
-from cl_runner.errors import ResourceError
+from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.methods import Method
-from cl_runner.recording import Recorder
+from cl_runner.fisher import fisher_diagonals
+from cl_runner.methods import Method, history
+from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
-from cl_runner.stack import Stack
-from cl_runner.training import Epoch, train_task
+from cl_runner.stack import Layout, Stack
+from cl_runner.training import Epoch, divergence, train_task
 
 
 class Progress(Protocol):
@@ -29,82 +33,163 @@ class Progress(Protocol):
         """After `task`, with the scores on every task."""
 
 
+@dataclass
+class _Run:
+    """One run, the row of the stack that is its network, and the row that is its Fisher diagonal."""
+
+    config: Config
+    recorder: Recorder
+    row: int = 0
+    fisher_row: int = 0
+
+
+@named_memory_errors()
 def run_stack(
-    configs: Sequence[Config], directories: Sequence[Path], progress: Progress, started: float | None = None
+    configs: Sequence[Config],
+    directories: Sequence[Path],
+    progress: Progress,
+    *,
+    draw: bool = False,
+    started: float | None = None,
 ) -> list[Recorder]:
     """Train and record R runs that share benchmark, network, training schedule and device.
 
     Args:
-        configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`) and nothing else.
+        configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, and
+            nothing else.
         directories: where each run's results go.
         progress: is told of every epoch and task.
+        draw: whether to draw each run's figures.
         started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
     Returns:
-        The recorders, whose matrices are complete.
+        The runs' recorders. One whose loss diverged has a `failure`; the matrices of the others are complete.
 
     Raises:
-        DataError, DivergenceError: see there. What was recorded stays, without `metrics.json`.
+        DataError, ResourceError: see there. What was recorded stays, without `metrics.json`.
     """
     clock = Stopwatch(started)
-    common = configs[0]
-    seeds = [config.seed for config in configs]
+    common, tasks = configs[0], configs[0].benchmark.tasks
     device = set_up(common)
     with clock("load"):
         dataset = load_dataset(common.benchmark.dataset, common.data_dir, common.benchmark.train_samples)
-        benchmark = Benchmark(common.benchmark, dataset, seeds, device=device)
-    sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
-    try:
+    recorders = [Recorder(directory, tasks) for directory in directories]
+    # Runs of one seed side by side, for they share their samples.
+    runs = [_Run(config, recorder) for config, recorder in zip(configs, recorders, strict=True)]
+    runs.sort(key=lambda run: run.config.seed)
+
+    heads = _share_rows(runs, 0)
+    with clock("load"):
+        seeds = [run.config.seed for run in heads]
+        benchmark = Benchmark(common.benchmark, dataset, list(dict.fromkeys(seeds)), device=device)
+        sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
         stack = Stack(sizes, common.model.activation, seeds, device=device)
-    except RuntimeError as error:
-        raise ResourceError(
-            f"no memory for {len(seeds)} network(s) of widths {sizes}: try a smaller model.hidden"
-        ) from error
-    method = Method(stack, configs)
-    recorders = [Recorder(directory, benchmark.tasks) for directory in directories]
-
+    method = Method(stack, [run.config for run in heads])
     with clock("evaluate"):
-        untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(benchmark.tasks)]
-    for run, recorder in enumerate(recorders):
-        recorder.accuracy(0, untrained, run)
+        untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
+    for run in runs:
+        run.recorder.accuracy(0, untrained, run.row)
 
-    for task in range(benchmark.tasks):
-        number, so_far = task + 1, list(range(task + 1))
+    for task in range(tasks):
+        number = task + 1
         if common.method.joint:
             stack.initialise(task)
 
-        trained_on = so_far if common.method.joint else [task]
+        trained_on = list(range(number)) if common.method.joint else [task]
         for epoch in train_task(stack, method, benchmark, task, trained_on, common.train):
             clock.seconds["train"] += epoch.seconds
             with clock("evaluate"):
-                tested = _tested(epoch, number, benchmark.tasks, common.train.curve_points)
+                tested = _tested(epoch, number, tasks, common.train.curve_points)
                 scores = [evaluate(stack, benchmark, other, seen=number) for other in tested]
             with clock("write"):
-                for run, recorder in enumerate(recorders):
-                    recorder.epoch(number, epoch, run)
-                    recorder.curve_point(number, epoch.number, scores[:number], run)
-            progress.epoch(number, benchmark.tasks, epoch)
+                for run in runs:
+                    _record_epoch(run, number, epoch, scores[:number])
+                runs = [run for run in runs if not run.recorder.failure]
+            progress.epoch(number, tasks, epoch)
+            if not runs:
+                return recorders
 
         with clock("fisher"):
-            fisher = fisher_diagonal(stack, benchmark, task, common.fisher, seeds)
+            wanted = [(run.row, run.config.fisher) for run in runs]
+            layout, fisher, fisher_rows = fisher_diagonals(stack, benchmark, task, wanted)
+            for run, row in zip(runs, fisher_rows, strict=True):
+                run.fisher_row = row
         with clock("write"):
-            for run, recorder in enumerate(recorders):
-                recorder.accuracy(number, scores, run)
-                recorder.task(
-                    number,
-                    *(stack.layout.named(buffer, run) for buffer in (stack.parameters, fisher, method.trainable)),
-                )
-        with clock("train"):
-            method.consolidate(fisher)
-        progress.task(number, benchmark.tasks, scores)
+            for run in runs:
+                run.recorder.accuracy(number, scores, run.row)
+            _record_states(runs, number, stack, method.trainable, layout, fisher)
+        progress.task(number, tasks, scores)
+
+        if number < tasks:
+            with clock("train"):
+                stack, method = _fanned_out(runs, number, stack, method, layout, fisher)
+                benchmark = benchmark.of_streams(stack.streams)
 
     with clock("write"):
-        for run, recorder in enumerate(recorders):
-            recorder.accuracy_matrix()
-            draw_figures(Run(recorder.directory), describe(configs[run]))
-    for recorder in recorders:
-        recorder.finish(describe_environment(device, clock))
+        for run in runs:
+            run.recorder.accuracy_matrix()
+            if draw:
+                draw_figures(Run(run.recorder.directory), describe(run.config))
+    facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
+    for run in runs:
+        run.recorder.finish(facts)
     return recorders
+
+
+def _share_rows(runs: Sequence[_Run], task: int) -> list[_Run]:
+    """Give runs with the same history up to `task` the same row; returns the first run of each row."""
+    heads: dict[Hashable, _Run] = {}
+    rows: dict[Hashable, int] = {}
+    for run in runs:
+        key = history(run.config, task)
+        heads.setdefault(key, run)
+        run.row = rows.setdefault(key, len(rows))
+    return list(heads.values())
+
+
+def _fanned_out(
+    runs: Sequence[_Run], task: int, stack: Stack, method: Method, layout: Layout, fisher: Tensor
+) -> tuple[Stack, Method]:
+    """The stack and the method for `task`: a row for each history, having taken in the task before it.
+
+    Args:
+        runs: those that go on.
+        task: from 0.
+        stack, method: of the task before.
+        layout, fisher: Fisher diagonals after it, in which `fisher_row` of each run is its own.
+    """
+    parents = {id(run): run.row for run in runs}
+    heads = _share_rows(runs, task)
+    rows, configs = [parents[id(run)] for run in heads], [run.config for run in heads]
+    stack = stack.fan_out(rows, [config.seed for config in configs])
+    method = method.fan_out(stack, configs, rows)
+    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]))
+    return stack, method
+
+
+def _record_epoch(run: _Run, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:
+    if epoch.diverged[run.row]:
+        run.recorder.fail(divergence(task, epoch, run.row, run.config))
+        return
+    run.recorder.epoch(task, epoch, run.row)
+    run.recorder.curve_point(task, epoch.number, scores, run.row)
+
+
+def _record_states(
+    runs: Sequence[_Run], task: int, stack: Stack, trainable: Tensor, layout: Layout, fisher: Tensor
+) -> None:
+    """Write the state of each network once it is made into the directories of all runs that share it."""
+    parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()
+    rows = attrgetter("row", "fisher_row")
+    for (row, fisher_row), sharing in groupby(sorted(runs, key=rows), key=rows):
+        state = task_state(
+            task,
+            stack.layout.named(parameters, row),
+            layout.named(fisher, fisher_row),
+            stack.layout.named(trainable, row),
+        )
+        for run in sharing:
+            run.recorder.task(state)
 
 
 def describe(config: Config) -> str:

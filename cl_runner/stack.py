@@ -3,6 +3,10 @@
 All parameters lie in one buffer, layer by layer, so that whatever works per parameter (optimiser, penalty,
 mask, Fisher) is one operation on one tensor; `Layout` gives the views of it.
 
+Runs of one seed see the same samples in the same order: they are a stream. The S streams' samples are fetched
+once each, and the first layers of all networks of a stream are one matrix product. Samples are columns, `(width, B)`:
+so that product's result `(S, R/S · out, B)` is the networks' `(R, out, B)` without a copy.
+
 Forward and backward passes are written out, for the Fisher information needs what automatic
 differentiation hides: with ``a`` the input of a Linear layer and ``d = d loss / d (W a + b)`` the
 back-propagated signal of a sample, its gradient is ``d aᵀ`` for the weight and ``d`` for the bias.
@@ -95,6 +99,16 @@ class Layout:
         """Sum of a buffer's elements over each run, `(R,)`."""
         return torch.stack([part.flatten(1).sum(1) for layer in self.layers(buffer) for part in layer]).sum(0)
 
+    def select(self, buffer: Tensor, runs: Sequence[int]) -> Tensor:
+        """A buffer of the layout for len(runs) networks, with copies of these runs' parts, which may repeat."""
+        index = torch.tensor(runs, device=buffer.device)
+        return torch.cat([part.index_select(0, index).flatten() for layer in self.layers(buffer) for part in layer])
+
+    def joined(self, parts: Sequence[tuple["Layout", Tensor]]) -> Tensor:
+        """A buffer of this layout from buffers of the same networks' sizes, the runs of the first part first."""
+        views = [[part for layer in layout.layers(buffer) for part in layer] for layout, buffer in parts]
+        return torch.cat([torch.cat(same).flatten() for same in zip(*views, strict=True)])
+
     def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
         """One run's tensors, named `layers.L.weight` `(out, in)` and `layers.L.bias` `(out,)`, L from 0."""
         return {
@@ -110,7 +124,8 @@ class Stack:
     Args:
         sizes: widths, input and output included.
         activation: a key of `ACTIVATIONS`.
-        seeds: the seed of each run's initial weights; their number is R.
+        seeds: of the runs, R of them; `streams` are the distinct ones, in order.
+        parameters: a buffer `(R·P,)` to start from; None to draw the initial weights.
         device, dtype: of the parameters.
     """
 
@@ -120,69 +135,116 @@ class Stack:
         activation: str,
         seeds: Sequence[int],
         *,
+        parameters: Tensor | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.layout = Layout(tuple(sizes), len(seeds))
-        self.seeds = tuple(seeds)
-        self.parameters = torch.empty(self.layout.numel, device=device, dtype=dtype)
+        self.seeds, self.activation = tuple(seeds), activation
+        self.streams = tuple(dict.fromkeys(seeds))
+        fresh = torch.empty(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
+        self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradient
         self.layers = self.layout.layers(self.parameters)
-        # A step is short enough for making a view to count, so the transposed ones are made once.
-        self._affine = [(bias[:, None], weight.mT) for weight, bias in self.layers]
-        self._gradients = self.layout.layers(self.gradient)
+        self._stream_of_row = torch.tensor([self.streams.index(seed) for seed in seeds], device=self.parameters.device)
+        # One product for the first layers of a stream needs its rows side by side, and as many in every stream.
+        each = len(seeds) // len(self.streams)
+        self._shares_inputs = self.seeds == tuple(seed for seed in self.streams for _ in range(each))
+        # A step is short enough for making a view to count, so they are made once.
+        self._affine = [(bias[..., None], weight) for weight, bias in self._grouped(self.layers)]
+        self._gradients = self._grouped(self.layout.layers(self.gradient))
         self._activate, self._through = ACTIVATIONS[activation]
-        self.initialise()
+        if parameters is None:
+            self.initialise()
 
     def initialise(self, task: int = 0) -> None:
         """Draw all parameters as `torch.nn.Linear` does: uniform within ±1/√in (He et al. 2015 with a = √5).
 
         The draw depends on the run's seed and on `task`, the task before which it is made.
         """
-        for run, seed in enumerate(self.seeds):
+        for stream, seed in enumerate(self.streams):
             source = generator(seed, "weights", task)
+            rows = self._stream_of_row == stream
             for weight, bias in self.layers:
                 drawn = torch.empty(weight.shape[1:])
                 torch.nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=source)
-                weight[run].copy_(drawn)
+                weight[rows] = drawn.to(weight)
                 bound = 1 / math.sqrt(weight.shape[2])
-                bias[run].copy_(torch.empty(bias.shape[1:]).uniform_(-bound, bound, generator=source))
+                bias[rows] = torch.empty(bias.shape[1:]).uniform_(-bound, bound, generator=source).to(bias)
+
+    def fan_out(self, rows: Sequence[int], seeds: Sequence[int]) -> "Stack":
+        """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
+        parameters = self.layout.select(self.parameters, rows)
+        return Stack(self.layout.sizes, self.activation, seeds, parameters=parameters)
+
+    def per_row(self, values: Tensor) -> Tensor:
+        """For every run the entry of its stream: `(S, ...)` to `(R, ...)`."""
+        return values if len(self.streams) == self.layout.runs else values.index_select(0, self._stream_of_row)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """The input of every layer and last the network's outputs, for `inputs` `(R, B, in)`."""
-        activations = [inputs]
+        """The input of every layer and last the networks' outputs.
+
+        Args:
+            inputs: of the streams, `(S, in, B)`.
+
+        Returns:
+            The inputs, of which the first layer's weights are one matrix a stream, then `(R, width, B)` each.
+        """
+        activations = [inputs if self._shares_inputs else self.per_row(inputs)]
         for number, (bias, weight) in enumerate(self._affine):
             if number:
                 self._activate(activations[-1])
-            activations.append(torch.baddbmm(bias, activations[-1], weight))
+            outputs = torch.baddbmm(bias, weight, activations[-1])
+            activations.append(outputs.view(self.layout.runs, -1, outputs.shape[-1]))
         return activations
 
     def signals(self, activations: list[Tensor], signal: Tensor) -> list[Tensor]:
         """Back-propagate to every layer's pre-activations.
 
         Args:
-            activations: what `forward` gave, `(R, B, width)` each.
-            signal: d loss / d outputs, `(R, K·B, out)`: for K losses one after the other (K = 1 in training).
+            activations: what `forward` gave.
+            signal: d loss / d outputs, `(R, out, K·B)`: for K losses one after the other (K = 1 in training).
 
         Returns:
-            A signal `(R, K·B, width)` for each layer, the first layer's first.
+            A signal `(R, width, K·B)` for each layer, the first layer's first.
         """
         found = [signal]
         for number in range(len(self.layers) - 1, 0, -1):
             output = activations[number]
-            back = torch.bmm(found[0], self.layers[number].weight)
+            back = torch.bmm(self.layers[number].weight.mT, found[0])
             if back.shape == output.shape:
                 self._through(back, output)
             else:
-                several = back.view(len(back), -1, *output.shape[1:])
-                self._through(several, output[:, None].expand_as(several))
+                several = back.view(*output.shape[:2], -1, output.shape[2])
+                self._through(several, output[:, :, None].expand_as(several))
             found.insert(0, back)
         return found
 
     def backward(self, activations: list[Tensor], signal: Tensor) -> None:
-        """Set `gradient` to the gradient of a loss with `signal` `(R, B, out)` = d loss / d outputs."""
+        """Set `gradient` to the gradient of a loss with `signal` `(R, out, B)` = d loss / d outputs."""
         signals = self.signals(activations, signal)
         for layer, inputs, back in zip(self._gradients, activations, signals, strict=False):
-            torch.bmm(back.mT, inputs, out=layer.weight)
-            torch.sum(back, 1, out=layer.bias)
+            grouped = back.view(len(inputs), -1, back.shape[-1])
+            torch.bmm(grouped, inputs.mT, out=layer.weight)
+            torch.sum(grouped, 2, out=layer.bias)
+
+    def add_squared_gradients(self, total: Tensor, activations: list[Tensor], signals: list[Tensor]) -> None:
+        """Add Σ over samples (and over K signals a sample) of the squared gradients to the buffer `total`.
+
+        Args:
+            total: `(R·P,)`.
+            activations: what `forward` gave.
+            signals: what `signals` gave, `(R, out, K·B)` each; overwritten.
+        """
+        for layer, inputs, signal in zip(self._grouped(self.layout.layers(total)), activations, signals, strict=False):
+            size = inputs.shape[2]
+            squares = signal.square_().view(len(inputs), -1, signal.shape[2] // size, size).sum(2)
+            layer.weight.baddbmm_(squares, inputs.square().mT)
+            layer.bias.add_(squares.sum(2))
+
+    def _grouped(self, layers: list[Layer]) -> list[Layer]:
+        """The same views, but the first layer's with the rows of all networks that share inputs."""
+        weight, bias = layers[0]
+        groups = len(self.streams) if self._shares_inputs else self.layout.runs
+        return [Layer(weight.view(groups, -1, weight.shape[2]), bias.view(groups, -1)), *layers[1:]]

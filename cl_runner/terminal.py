@@ -69,9 +69,15 @@ class TerminalProgress:
 
 
 def show_results(
-    console: Console, title: str, matrix: NDArray[np.float64], metrics: Mapping[str, Any], directory: Path
+    console: Console,
+    title: str,
+    matrix: NDArray[np.float64],
+    metrics: Mapping[str, Any],
+    directory: Path,
+    *,
+    drawn: bool,
 ) -> None:
-    """The accuracy matrix `(T, T)` as a table, the metrics and the path."""
+    """The accuracy matrix `(T, T)` as a table, the metrics and the path; `drawn` is whether there are figures."""
     console.print(f"\n[bold]{title}[/bold]: test accuracy in %", highlight=False, soft_wrap=True)
     # A table wider than the screen is better than one with numbers cut off.
     console.width = max(console.width, 12 + 8 * len(matrix))
@@ -87,9 +93,7 @@ def show_results(
     for name, meaning in _EXPLAINED.items():
         value = "  needs two tasks" if metrics[name] is None else f"{100 * metrics[name]:6.1f} %"
         console.print(f"{name:20} {value}  [dim]{meaning}[/dim]", highlight=False, soft_wrap=True)
+    figures = "accuracy_matrix.png, significance_histograms.png, training.png, " if drawn else ""
     console.print(
-        f"\nresults in [bold]{directory}[/bold]: accuracy_matrix.png, significance_histograms.png, "
-        "training.png, metrics.json and more",
-        highlight=False,
-        soft_wrap=True,
+        f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
     )

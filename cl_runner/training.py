@@ -11,8 +11,7 @@ from torch import Tensor
 
 from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
-from cl_runner.config import TrainConfig
-from cl_runner.errors import DivergenceError
+from cl_runner.config import Config, TrainConfig
 from cl_runner.methods import Method
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
@@ -20,13 +19,14 @@ from cl_runner.stack import Stack
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch cost: the loss terms are `(R,)`, in nats."""
+    """What an epoch cost: the loss terms are `(R,)`, in nats; `diverged` tells which runs are no longer finite."""
 
     number: int
     count: int
     data_loss: Tensor
     penalty: Tensor
     l1: Tensor
+    diverged: Tensor
     samples: int
     seconds: float
 
@@ -46,11 +46,10 @@ def train_task(
         After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end.
 
     Raises:
-        DivergenceError: a loss or a parameter is no longer finite.
         ValueError: runs that need different numbers of steps an epoch.
     """
     pools = benchmark.samples(tasks, train=True)
-    sources = [generator(seed, "batches", task) for seed in stack.seeds]
+    sources = [generator(seed, "batches", task) for seed in stack.streams]
     size = config.batch_size
     steps_an_epoch = math.ceil(len(pools[0]) / size)
     if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
@@ -68,26 +67,27 @@ def train_task(
         epoch_labels = benchmark.labels_of(epoch_ids, train=True)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)
-        epoch_losses = torch.zeros_like(present)
-        columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights[..., None], epoch_losses))
+        epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])
+        columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
         # Without automatic differentiation's bookkeeping a step is some percent faster.
         with torch.inference_mode():
             for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
                 activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
-                outputs = benchmark.mask_inactive(activations[-1], ids, tasks, task + 1, train=True)
-                loss, signal = benchmark.likelihood.loss_and_signal(outputs, labels)
+                outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), tasks, task + 1, train=True)
+                loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
                 losses.copy_(loss)
-                stack.backward(activations, signal.mul_(weights))
+                stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
                 method.before_step()
                 optimizer.step()
                 method.after_step()
-        trained = present[:, : steps * size]
+        trained = stack.per_row(present[:, : steps * size]).sum(1)
         steps -= steps_an_epoch
-        data_loss = ((epoch_losses * present).sum(1) / trained.sum(1)).cpu()
+        data_loss = ((epoch_losses * stack.per_row(present)).sum(1) / trained).cpu()
         penalty, l1 = (term.cpu() for term in method.terms())
-        if not (torch.isfinite(data_loss + penalty).all() and torch.isfinite(stack.parameters).all()):
-            raise DivergenceError(_divergence(task, number, config, penalised=bool(penalty.any())))
-        yield Epoch(number, epochs, data_loss, penalty, l1, int(trained.sum()), time.perf_counter() - started)
+        # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
+        diverged = ~torch.isfinite(data_loss + penalty + stack.layout.totals(stack.parameters).cpu())
+        seconds = time.perf_counter() - started
+        yield Epoch(number, epochs, data_loss, penalty, l1, diverged, int(trained.sum()), seconds)
 
 
 def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
@@ -103,8 +103,9 @@ def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optim
     )
 
 
-def _divergence(task: int, epoch: int, config: TrainConfig, *, penalised: bool) -> str:
-    likely = f"train.learning_rate (now {config.learning_rate:g})"
-    if penalised:
+def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:
+    """Why the run in `row` failed in `epoch` of `task` (from 1), and what may mend it."""
+    likely = f"train.learning_rate (now {config.train.learning_rate:g})"
+    if epoch.penalty[row] != 0:
         likely += " or method.ewc_lambda"
-    return f"the loss became infinite or not a number in task {task + 1}, epoch {epoch}: try a smaller {likely}"
+    return f"the loss became infinite or not a number in task {task}, epoch {epoch.number}: try a smaller {likely}"

@@ -65,10 +65,10 @@ def compare_with_the_floor(data_dir: str, repeats: int) -> None:
             pass
 
     def fisher(estimator: str) -> Callable[[], object]:
-        return lambda: fisher_diagonal(stack, benchmark, 1, FisherConfig(estimator, None, 128), [0])
+        return lambda: fisher_diagonal(stack, benchmark, 1, FisherConfig(estimator, None, 128))
 
     epoch(stack, method)
-    frozen[3].consolidate(fisher_diagonal(stack, benchmark, 1, config.fisher, [0]))
+    frozen[3].consolidate(fisher_diagonal(stack, benchmark, 1, config.fisher))
     work = {
         "epoch of 60,000 samples": lambda: epoch(stack, method),
         "epoch with half the network frozen": lambda: epoch(frozen[2], frozen[3]),
@@ -150,7 +150,7 @@ def product_rate(size: int = 1024) -> float:
 def per_sample_fisher(stack: Stack, benchmark: Benchmark, count: int) -> None:
     """The empirical Fisher diagonal by automatic differentiation of each sample's loss."""
     ids = benchmark.samples([1], train=True)[0][None, :count]
-    inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0], benchmark.labels_of(ids, train=True)[0]
+    inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0].T, benchmark.labels_of(ids, train=True)[0]
     layers = [torch.nn.Linear(weight.shape[2], weight.shape[1]) for weight, _ in stack.layers]
     network = torch.nn.Sequential(*[module for layer in layers for module in (layer, torch.nn.ReLU())][:-1])
     parameters = {name: value.detach() for name, value in network.named_parameters()}

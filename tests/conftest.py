@@ -58,7 +58,7 @@ def tiny_pair(
     config: Config, dataset: Dataset, seeds: list[int], dtype: torch.dtype = torch.float64
 ) -> tuple[Benchmark, Stack]:
     """A benchmark on `dataset` and a stack of small networks for it."""
-    benchmark = Benchmark(config.benchmark, dataset, seeds, dtype=dtype)
+    benchmark = Benchmark(config.benchmark, dataset, list(dict.fromkeys(seeds)), dtype=dtype)
     sizes = [benchmark.inputs, 7, 6, benchmark.outputs]
     return benchmark, Stack(sizes, config.model.activation, seeds, dtype=dtype)
 

@@ -7,10 +7,10 @@ from cl_runner.benchmarks import Benchmark
 from cl_runner.data import Dataset
 
 
-def everything(benchmark: Benchmark, task: int, run: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """All training inputs and labels of a task of one run."""
-    ids = benchmark.samples([task], train=True)[run].repeat(benchmark.runs, 1)
-    return benchmark.inputs_of(ids, [task], train=True)[run], benchmark.labels_of(ids, train=True)[run]
+def everything(benchmark: Benchmark, task: int, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """All training inputs `(n, D)` and labels of a task of one stream."""
+    ids = benchmark.samples([task], train=True)[stream].repeat(len(benchmark.seeds), 1)
+    return benchmark.inputs_of(ids, [task], train=True)[stream].T, benchmark.labels_of(ids, train=True)[stream]
 
 
 def test_permuted_tasks_permute_the_pixels(make_config: MakeConfig, tiny: Dataset) -> None:
@@ -62,8 +62,8 @@ def test_scenarios_set_heads_and_what_competes(
     assert everything(benchmark, 2)[1].unique().tolist() == labels
     assert benchmark.active_classes(2, seen=3) == slice(active[0], active[-1] + 1)
     ids = benchmark.samples([2], train=True)[0][None]
-    masked = benchmark.mask_inactive(torch.zeros(1, ids.shape[1], outputs), ids, [2], seen=3, train=True)
-    assert (masked[0, 0] == 0).nonzero().flatten().tolist() == active
+    masked = benchmark.mask_inactive(torch.zeros(1, outputs, ids.shape[1]), ids, [2], seen=3, train=True)
+    assert (masked[0, :, 0] == 0).nonzero().flatten().tolist() == active
 
 
 def test_class_incremental_tests_all_classes_seen(make_config: MakeConfig, tiny: Dataset) -> None:
@@ -80,7 +80,7 @@ def test_rotations_run_from_0_to_180_degrees(make_config: MakeConfig, digits: Da
     benchmark = Benchmark(config, digits, seeds=[0])
     images = (digits.train.images / 16).view(-1, 1, 8, 8)
     for task, angle in enumerate([0, 45, 90, 135, 180]):
-        turned = everything(benchmark, task)[0].view(-1, 1, 8, 8)
+        turned = everything(benchmark, task)[0].reshape(-1, 1, 8, 8)
         if angle % 90 == 0:
             torch.testing.assert_close(turned, images.rot90(angle // 90, (2, 3)), atol=1e-5, rtol=0)
         expected = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
@@ -113,7 +113,7 @@ def test_a_mixture_of_tasks_equals_the_tasks(
         [torch.cat([benchmark.samples([task], train=True)[run][:5] for task in range(3)]) for run in range(2)]
     )
     tasks = [0, 1, 2]
-    outputs = torch.randn(2, 15, benchmark.outputs)
+    outputs = torch.randn(2, benchmark.outputs, 15)
     mixed = (
         benchmark.inputs_of(ids, tasks, train=True),
         benchmark.labels_of(ids, train=True),
@@ -122,7 +122,7 @@ def test_a_mixture_of_tasks_equals_the_tasks(
     for task in tasks:
         part = slice(5 * task, 5 * task + 5)
         own = ids[:, part]
-        assert torch.equal(mixed[0][:, part], benchmark.inputs_of(own, [task], train=True))
-        assert torch.equal(mixed[1][:, part], benchmark.labels_of(own, train=True))
-        masked = benchmark.mask_inactive(outputs[:, part], own, [task], seen=3, train=True)
-        assert torch.equal(mixed[2][:, part], masked)
+        assert torch.equal(mixed[0][..., part], benchmark.inputs_of(own, [task], train=True))
+        assert torch.equal(mixed[1][..., part], benchmark.labels_of(own, train=True))
+        masked = benchmark.mask_inactive(outputs[..., part], own, [task], seen=3, train=True)
+        assert torch.equal(mixed[2][..., part], masked)

@@ -10,7 +10,7 @@ from cl_runner import fisher
 from cl_runner.benchmarks import Benchmark
 from cl_runner.config import Config, FisherConfig
 from cl_runner.data import Dataset
-from cl_runner.fisher import fisher_diagonal
+from cl_runner.fisher import fisher_diagonal, fisher_diagonals
 from cl_runner.seeding import generator
 from cl_runner.stack import ACTIVATIONS, Stack
 
@@ -29,7 +29,7 @@ def per_sample_squares(
     """Σ over samples and labels of weight · (d log p / dθ)², by autograd a sample and a label at a time."""
     network = network_of(stack, run, activation)
     parameters = {name: value.detach() for name, value in network.named_parameters()}
-    inputs = benchmark.inputs_of(ids.repeat(len(SEEDS), 1), [TASK], train=True)[run]
+    inputs = benchmark.inputs_of(ids.repeat(len(SEEDS), 1), [TASK], train=True)[run].T
     active = benchmark.active_classes(TASK, TASK + 1)
 
     def log_probability(values: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def test_estimators_equal_per_sample_autograd(
     estimator: str, scenario: str, name: str, activation: str, make_config: MakeConfig, tiny: Dataset
 ) -> None:
     benchmark, stack = tiny_pair(settings(make_config, name, scenario, activation), tiny, SEEDS)
-    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16), SEEDS)
+    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16))
     first = benchmark.active_classes(TASK, TASK + 1).start
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
 
@@ -85,14 +85,14 @@ def test_estimators_equal_per_sample_autograd(
 @pytest.mark.parametrize("name", ["permuted_digits", "split_digits"])
 def test_batched_is_the_mean_of_squared_batch_gradients(name: str, make_config: MakeConfig, tiny: Dataset) -> None:
     benchmark, stack = tiny_pair(settings(make_config, name, "domain", "relu"), tiny, SEEDS)
-    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("batched", None, 16), SEEDS)
+    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("batched", None, 16))
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
         network = network_of(stack, run, "relu")
         squares = [torch.zeros_like(parameter) for parameter in network.parameters()]
         parts = ids.split(16)
         for part in parts:
             both = part.repeat(len(SEEDS), 1)
-            inputs = benchmark.inputs_of(both, [TASK], train=True)[run]
+            inputs = benchmark.inputs_of(both, [TASK], train=True)[run].T
             labels = benchmark.labels_of(both, train=True)[run]
             loss = torch.nn.functional.cross_entropy(network(inputs), labels)
             for square, gradient in zip(squares, torch.autograd.grad(loss, list(network.parameters())), strict=True):
@@ -104,16 +104,16 @@ def test_chunks_do_not_matter(make_config: MakeConfig, tiny: Dataset, monkeypatc
     benchmark, stack = tiny_pair(settings(make_config, "split_digits", "domain", "relu"), tiny, SEEDS)
     for estimator in ("exact", "sampled", "empirical"):
         config = FisherConfig(estimator, None, 16)
-        whole = fisher_diagonal(stack, benchmark, TASK, config, SEEDS)
+        whole = fisher_diagonal(stack, benchmark, TASK, config)
         monkeypatch.setattr(fisher, "_CHUNK", 500)
-        torch.testing.assert_close(fisher_diagonal(stack, benchmark, TASK, config, SEEDS), whole)
+        torch.testing.assert_close(fisher_diagonal(stack, benchmark, TASK, config), whole)
         monkeypatch.undo()
 
 
 def test_a_subset_of_samples_is_drawn_by_seed(make_config: MakeConfig, tiny: Dataset) -> None:
     config = settings(make_config, "permuted_digits", "domain", "relu")
     benchmark, stack = tiny_pair(config, tiny, SEEDS)
-    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("exact", 20, 16), SEEDS)
+    found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("exact", 20, 16))
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
         chosen = ids[torch.randperm(len(ids), generator=generator(SEEDS[run], "fisher", TASK))[:20]]
         total = per_sample_squares(benchmark, stack, run, "relu", chosen, lambda probabilities: probabilities)
@@ -121,13 +121,26 @@ def test_a_subset_of_samples_is_drawn_by_seed(make_config: MakeConfig, tiny: Dat
     everything = FisherConfig("exact", None, 16)
     more = FisherConfig("exact", 10**6, 16)
     torch.testing.assert_close(
-        fisher_diagonal(stack, benchmark, TASK, more, SEEDS), fisher_diagonal(stack, benchmark, TASK, everything, SEEDS)
+        fisher_diagonal(stack, benchmark, TASK, more), fisher_diagonal(stack, benchmark, TASK, everything)
     )
 
 
 def test_sampled_approaches_exact(make_config: MakeConfig, tiny: Dataset) -> None:
     benchmark, stack = tiny_pair(settings(make_config, "permuted_digits", "domain", "tanh"), tiny, [3])
-    exact = fisher_diagonal(stack, benchmark, TASK, FisherConfig("exact", None, 16), [3])
-    draws = [fisher_diagonal(stack, benchmark, TASK, FisherConfig("sampled", None, 16), [seed]) for seed in range(200)]
+    exact = fisher_diagonal(stack, benchmark, TASK, FisherConfig("exact", None, 16))
+    sampled = FisherConfig("sampled", None, 16)
+    draws = [fisher_diagonal(stack.fan_out([0], [seed]), benchmark, TASK, sampled) for seed in range(200)]
     ratio = torch.stack(draws).mean(0).sum() / exact.sum()
     assert abs(ratio - 1) < 0.02
+
+
+def test_several_networks_by_several_estimators(make_config: MakeConfig, tiny: Dataset) -> None:
+    benchmark, stack = tiny_pair(settings(make_config, "permuted_digits", "domain", "relu"), tiny, SEEDS)
+    exact, empirical = FisherConfig("exact", None, 16), FisherConfig("empirical", None, 16)
+    wanted = [(0, exact), (1, empirical), (1, exact), (0, exact)]
+    layout, buffer, rows = fisher_diagonals(stack, benchmark, TASK, wanted)
+    assert layout.runs == 3
+    for (network, config), row in zip(wanted, rows, strict=True):
+        expected = stack.layout.named(fisher_diagonal(stack, benchmark, TASK, config), network)
+        for name, tensor in layout.named(buffer, row).items():
+            torch.testing.assert_close(tensor, expected[name])

@@ -26,15 +26,15 @@ def test_spread_and_totals_go_by_run() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_forward_and_backward_equal_autograd(activation: str) -> None:
     stack = Stack([5, 4, 6, 3], activation, seeds=[1, 2], dtype=torch.float64)
-    inputs = torch.randn(2, 8, 5, dtype=torch.float64)
-    signal = torch.randn(2, 8, 3, dtype=torch.float64)
+    inputs = torch.randn(2, 5, 8, dtype=torch.float64)
+    signal = torch.randn(2, 3, 8, dtype=torch.float64)
     activations = stack.forward(inputs)
     stack.backward(activations, signal)
     for run in range(2):
         network = network_of(stack, run, activation)
-        outputs = network(inputs[run])
-        outputs.backward(signal[run])
-        torch.testing.assert_close(activations[-1][run], outputs.detach(), rtol=1e-12, atol=1e-12)
+        outputs = network(inputs[run].T)
+        outputs.backward(signal[run].T)
+        torch.testing.assert_close(activations[-1][run].T, outputs.detach(), rtol=1e-12, atol=1e-12)
         gradients = stack.layout.named(stack.gradient, run).values()
         for found, parameter in zip(gradients, network.parameters(), strict=True):
             torch.testing.assert_close(found, parameter.grad, rtol=1e-10, atol=1e-12)
@@ -43,13 +43,61 @@ def test_forward_and_backward_equal_autograd(activation: str) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_signals_of_several_losses_are_those_of_each(activation: str) -> None:
     stack = Stack([5, 4, 6, 3], activation, seeds=[1, 2], dtype=torch.float64)
-    activations = stack.forward(torch.randn(2, 8, 5, dtype=torch.float64))
-    several = torch.randn(2, 3, 8, 3, dtype=torch.float64)
-    together = stack.signals(activations, several.flatten(1, 2))
-    for number in range(3):
-        alone = stack.signals(activations, several[:, number])
+    activations = stack.forward(torch.randn(2, 5, 8, dtype=torch.float64))
+    several = torch.randn(2, 3, 4, 8, dtype=torch.float64)
+    together = stack.signals(activations, several.flatten(2))
+    for number in range(4):
+        alone = stack.signals(activations, several[:, :, number])
         for joined, single in zip(together, alone, strict=True):
-            torch.testing.assert_close(joined.unflatten(1, (3, 8))[:, number], single)
+            torch.testing.assert_close(joined.unflatten(2, (4, 8))[:, :, number], single)
+
+
+@pytest.mark.parametrize("seeds", [[1, 1, 1, 2, 2, 2], [1, 1, 2], [2, 1, 2, 1]])
+def test_runs_of_a_stream_share_its_samples(seeds: list[int]) -> None:
+    stack = Stack([5, 4, 3], "relu", seeds, dtype=torch.float64)
+    stack.parameters += torch.randn(stack.layout.numel, dtype=torch.float64)
+    inputs = torch.randn(2, 5, 8, dtype=torch.float64)
+    signal = torch.randn(len(seeds), 3, 8, dtype=torch.float64)
+    activations = stack.forward(inputs)
+    stack.backward(activations, signal)
+    squares = torch.zeros_like(stack.parameters)
+    stack.add_squared_gradients(squares, activations, stack.signals(activations, signal.clone()))
+    for run, seed in enumerate(seeds):
+        network = network_of(stack, run, "relu")
+        outputs = network(inputs[stack.streams.index(seed)].T)
+        torch.testing.assert_close(activations[-1][run].T, outputs.detach(), rtol=1e-12, atol=1e-12)
+        rows = [
+            torch.autograd.grad(output, list(network.parameters()), row, retain_graph=True)
+            for output, row in zip(outputs, signal[run].T, strict=True)
+        ]
+        for gradient, square, *parts in zip(
+            stack.layout.named(stack.gradient, run).values(),
+            stack.layout.named(squares, run).values(),
+            *rows,
+            strict=True,
+        ):
+            torch.testing.assert_close(gradient, torch.stack(parts).sum(0))
+            torch.testing.assert_close(square, torch.stack(parts).square().sum(0))
+
+
+def test_fanning_out_copies_networks() -> None:
+    stack = Stack([5, 4, 3], "relu", seeds=[1, 2])
+    more = stack.fan_out([0, 0, 1], seeds=[1, 1, 2])
+    for run, parent in enumerate([0, 0, 1]):
+        own, copied = stack.layout.named(stack.parameters, parent), more.layout.named(more.parameters, run)
+        assert all(torch.equal(tensor, copied[name]) for name, tensor in own.items())
+    more.parameters.zero_()
+    assert stack.parameters.any()
+
+
+def test_buffers_are_joined_run_by_run() -> None:
+    layouts = [Layout((4, 3, 2), runs) for runs in (2, 1)]
+    buffers = [torch.randn(layout.numel) for layout in layouts]
+    layout = Layout((4, 3, 2), 3)
+    joined = layout.joined(list(zip(layouts, buffers, strict=True)))
+    for part, buffer, row, run in ((layouts[0], buffers[0], 1, 1), (layouts[1], buffers[1], 0, 2)):
+        for name, tensor in part.named(buffer, row).items():
+            assert torch.equal(layout.named(joined, run)[name], tensor)
 
 
 def test_initial_weights_are_those_of_torch_linear() -> None:

@@ -11,7 +11,9 @@ from cl_runner.terminal import TerminalProgress, show_results
 from cl_runner.training import Epoch
 
 ZERO = torch.zeros(1)
-EPOCH = Epoch(2, 2, data_loss=torch.tensor([0.25]), penalty=ZERO, l1=ZERO, samples=10, seconds=0.1)
+EPOCH = Epoch(
+    2, 2, data_loss=torch.tensor([0.25]), penalty=ZERO, l1=ZERO, diverged=ZERO.bool(), samples=10, seconds=0.1
+)
 SCORES = [Score(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([10]))] * 3
 
 
@@ -41,7 +43,7 @@ def test_in_a_terminal_there_is_a_bar() -> None:
 def test_no_number_is_cut_off_however_many_tasks(tmp_path: Path) -> None:
     matrix = np.random.default_rng(0).random((31, 30))
     console = Console(file=io.StringIO())
-    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=True)
     shown = written(console)
     assert all(f" {100 * value:.1f} " in shown for value in matrix[1:].ravel())
     assert "…" not in shown
@@ -50,6 +52,6 @@ def test_no_number_is_cut_off_however_many_tasks(tmp_path: Path) -> None:
 def test_what_a_single_task_lacks_is_shown_as_such(tmp_path: Path) -> None:
     matrix = np.array([[0.1], [0.9]])
     console = Console(file=io.StringIO())
-    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=True)
     shown = written(console)
     assert "backward_transfer      needs two tasks" in shown
