@@ -26,6 +26,10 @@ from cl_runner.seeding import generator
 
 _aten = torch.ops.aten
 
+# A buffer ends in whole vectors of the processor. What is left over at its end is computed by other instructions and
+# may differ in the last digit: so a run would differ from itself in another stack, whose end lies elsewhere.
+_BLOCK = 64
+
 # Each activation, and the signal passed back through it given its output; both in place.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "relu": (
@@ -52,7 +56,7 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each layer's parameters lie in a buffer of `numel` elements.
+    """Where each layer's parameters lie in a buffer of `numel` elements, called `(R·P,)` everywhere.
 
     Args:
         sizes: widths of the network, input and output included.
@@ -74,11 +78,11 @@ class Layout:
 
     @property
     def numel(self) -> int:
-        """Number of elements of a buffer, R·P."""
-        return self.runs * self.per_run
+        """Number of elements of a buffer: R·P, filled up to a whole number of `_BLOCK`."""
+        return -(-self.runs * self.per_run // _BLOCK) * _BLOCK
 
     def layers(self, buffer: Tensor) -> list[Layer]:
-        """Views of a buffer `(R·P,)`, one `Layer` each."""
+        """Views of a buffer, one `Layer` each."""
         views, start, runs = [], 0, self.runs
         for into, out in self.shapes:
             weight = buffer[start : start + runs * out * into].view(runs, out, into)
@@ -88,8 +92,8 @@ class Layout:
         return views
 
     def spread(self, values: Tensor) -> Tensor:
-        """A buffer in which each parameter holds its run's entry of `values` `(R,)`."""
-        buffer = values.new_empty(self.numel)
+        """A buffer in which each parameter holds its run's entry of `values` `(R,)`; the filling is 1, to divide by."""
+        buffer = values.new_ones(self.numel)
         for weight, bias in self.layers(buffer):
             weight.copy_(values[:, None, None].expand_as(weight))
             bias.copy_(values[:, None].expand_as(bias))
@@ -102,12 +106,21 @@ class Layout:
     def select(self, buffer: Tensor, runs: Sequence[int]) -> Tensor:
         """A buffer of the layout for len(runs) networks, with copies of these runs' parts, which may repeat."""
         index = torch.tensor(runs, device=buffer.device)
-        return torch.cat([part.index_select(0, index).flatten() for layer in self.layers(buffer) for part in layer])
+        selected = Layout(self.sizes, len(runs))
+        found = buffer.new_zeros(selected.numel)
+        for new, old in zip(selected.layers(found), self.layers(buffer), strict=True):
+            for target, part in zip(new, old, strict=True):
+                torch.index_select(part, 0, index, out=target)
+        return found
 
     def joined(self, parts: Sequence[tuple["Layout", Tensor]]) -> Tensor:
         """A buffer of this layout from buffers of the same networks' sizes, the runs of the first part first."""
-        views = [[part for layer in layout.layers(buffer) for part in layer] for layout, buffer in parts]
-        return torch.cat([torch.cat(same).flatten() for same in zip(*views, strict=True)])
+        found = parts[0][1].new_zeros(self.numel)
+        views = [layout.layers(buffer) for layout, buffer in parts]
+        for new, *same in zip(self.layers(found), *views, strict=True):
+            for target, *pieces in zip(new, *same, strict=True):
+                torch.cat(pieces, out=target)
+        return found
 
     def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
         """One run's tensors, named `layers.L.weight` `(out, in)` and `layers.L.bias` `(out,)`, L from 0."""
@@ -142,7 +155,7 @@ class Stack:
         self.layout = Layout(tuple(sizes), len(seeds))
         self.seeds, self.activation = tuple(seeds), activation
         self.streams = tuple(dict.fromkeys(seeds))
-        fresh = torch.empty(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
+        fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradient

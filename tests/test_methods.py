@@ -7,7 +7,7 @@ from conftest import MakeConfig, tiny_pair
 from test_runner import Silent
 
 from cl_runner.data import Dataset
-from cl_runner.methods import Method
+from cl_runner.methods import Method, history
 from cl_runner.results import load_run
 from cl_runner.runner import run_stack
 
@@ -43,6 +43,33 @@ def test_protection_beats_fine_tuning(method: str, average_accuracy: dict[str, f
     assert average_accuracy[method] > average_accuracy["finetune"] + 0.03
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same_up_to"),
+    [
+        (["method=ewc"], ["method=global_mask"], 0),
+        (["method=ewc"], ["method=ewc", "seed=1"], None),
+        (["method=ewc"], ["method=ewc", "method.l1_lambda=0.1"], None),
+        (["method=ewc"], ["method=ewc", "method.ewc_lambda=11"], 0),
+        (["method=ewc"], ["method=ewc", "fisher.samples=50"], 0),
+        (["method=ewc"], ["method=online_ewc"], 1),
+        (["method=ewc"], ["method=ewc", "method.gamma=0.5"], 2),
+        (["method=online_ewc"], ["method=online_ewc", "method.gamma=0.5"], 1),
+        (["method=ewc", "method.ewc_lambda=0"], ["method=finetune", "fisher.estimator=empirical"], 2),
+        (["method=global_mask"], ["method=global_mask", "freeze=0.6"], 0),
+        (["method=global_mask"], ["method=layerwise_mask", "freeze=0.5"], 0),
+        (["method=global_mask"], ["method=global_mask", "method.unit=neuron"], 0),
+        (["method=global_mask"], ["method=global_mask", "method.mask_source=union"], 1),
+        (["method=global_mask", "freeze=0"], ["method=finetune"], 2),
+    ],
+)
+def test_histories_agree_until_a_setting_makes_a_difference(
+    one: list[str], other: list[str], same_up_to: int | None, make_config: MakeConfig
+) -> None:
+    configs = make_config(*one), make_config(*other)
+    agree = [history(configs[0], task) == history(configs[1], task) for task in range(3)]
+    assert agree == [same_up_to is not None and task <= same_up_to for task in range(3)]
+
+
 def test_a_part_that_no_run_uses_is_left_out(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("method=finetune")
     _, stack = tiny_pair(config, tiny, [0])
@@ -66,9 +93,10 @@ def test_parts_combine(make_config: MakeConfig, tiny: Dataset) -> None:
     anchor = stack.parameters.clone()
     stack.parameters += 1
     method.before_step()
-    torch.testing.assert_close(stack.gradient, 2 * fisher)
+    for name, tensor in stack.layout.named(stack.gradient, 0).items():
+        torch.testing.assert_close(tensor, 2 * stack.layout.named(fisher, 0)[name])
     penalty, l1 = method.terms()
-    torch.testing.assert_close(penalty, (fisher.sum() * 2 / 2)[None])
+    torch.testing.assert_close(penalty, stack.layout.totals(fisher) * 2 / 2)
     norm = sum(weight.abs().sum() for weight, _ in stack.layers)
     torch.testing.assert_close(l1, 0.1 * torch.as_tensor(norm)[None])
     method.after_step()

@@ -5,7 +5,7 @@ from torch import Tensor
 from cl_runner.penalties import QuadraticPenalty
 from cl_runner.stack import Layout
 
-LAYOUT = Layout((4, 3, 2), runs=3)
+LAYOUT = Layout((7, 7, 1), runs=3)  # 64 parameters a run, so that a buffer has no filling
 STRENGTH = torch.tensor([0.0, 2.0, 50.0], dtype=torch.float64)
 
 

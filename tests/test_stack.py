@@ -13,7 +13,8 @@ def test_layout_views_cover_the_buffer_once() -> None:
         weight += 1
         bias += 1
     assert layout.per_run == 3 * 5 + 2 * 4
-    assert torch.equal(buffer, torch.ones(layout.numel))
+    assert buffer.sum() == 5 * layout.per_run
+    assert buffer.max() == 1
 
 
 def test_spread_and_totals_go_by_run() -> None:

@@ -125,9 +125,10 @@ def test_a_frozen_parameter_does_not_change_by_a_bit(
     before = stack.parameters.clone()
     list(train_task(stack, part, benchmark, 1, [1], config.train))
     frozen = part.trainable == 0
-    assert frozen.sum() > 0.59 * frozen.numel()
+    in_use = 2 * stack.layout.per_run
+    assert frozen.sum() > 0.59 * in_use
     assert torch.equal(stack.parameters.view(torch.int32)[frozen], before.view(torch.int32)[frozen])
-    assert (stack.parameters != before)[~frozen].float().mean() > 0.5
+    assert (stack.parameters != before).sum() > 0.2 * in_use
 
 
 def test_joint_training_sees_every_task(make_config: MakeConfig, tiny: Dataset) -> None:
