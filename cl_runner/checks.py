@@ -14,10 +14,11 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from yaml import MarkedYAMLError
 
-from cl_runner.config import Config
+from cl_runner.config import Config, StackedLauncherConfig
 from cl_runner.data import DATASETS
 from cl_runner.errors import ConfigError
 
+_LAUNCHER = "hydra.launcher"
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", list[int]: "a list of integers"}
 
 
@@ -37,15 +38,27 @@ def checked(composed: DictConfig) -> Config:
     return config
 
 
+def check_launcher(settings: DictConfig) -> bool:
+    """Whether a sweep's launcher is the stacked one; raises `ConfigError` if its settings are out of range."""
+    if "size" not in settings or "StackedLauncher" not in settings._target_:
+        return False
+    for key, value, allowed in _limits(
+        StackedLauncherConfig(settings._target_, settings.size, settings.workers), f"{_LAUNCHER}."
+    ):
+        if value is not None and not allowed.allows(value):
+            raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
+    return True
+
+
 def describe(key: str) -> str:
     """What the setting `key` (dotted) allows, in words; for an unknown key, what stands in its place."""
-    owner: Any = Config
-    *groups, name = key.split(".")
+    owner: Any = StackedLauncherConfig if key.startswith(f"{_LAUNCHER}.") else Config
+    *groups, name = key.removeprefix(f"{_LAUNCHER}.").split(".")
     for group in groups:
         owner = get_type_hints(owner).get(group)
         if not is_dataclass(owner):
             return describe(".".join(groups))
-    hints = get_type_hints(owner)
+    hints = {name: kind for name, kind in get_type_hints(owner).items() if not name.startswith("_")}
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=1)
         hint = f" (did you mean {'.'.join([*groups, near[0]])}?)" if near else ""

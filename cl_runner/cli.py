@@ -22,10 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import checked, from_composition, unused_settings
-from cl_runner.config import Config
+from cl_runner.checks import check_launcher, checked, from_composition, unused_settings
+from cl_runner.config import Config, StackedLauncherConfig
 from cl_runner.errors import ConfigError, DivergenceError, RunError
-from cl_runner.files import COMPLETE
+from cl_runner.files import COMPLETE, mark_failed
 
 _log = logging.getLogger("cl_runner")
 
@@ -54,10 +54,16 @@ class CheckBeforeStart(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called with the config of a sweep, before any of its jobs is composed."""
-        directory = Path(config.hydra.sweep.dir)
-        if any(directory.glob(f"*/{COMPLETE}")):
-            reason = f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory"
-            sys.exit(_fail(ConfigError(reason)))
+        try:
+            skips_finished = check_launcher(config.hydra.launcher)
+            directory = Path(config.hydra.sweep.dir)
+            if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):
+                raise ConfigError(
+                    f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory, or "
+                    "hydra/launcher=stacked, which runs what is missing"
+                )
+        except ConfigError as error:
+            sys.exit(_fail(error))
 
 
 def run(composed: DictConfig) -> None:
@@ -74,6 +80,7 @@ def run(composed: DictConfig) -> None:
     except RunError as error:
         code = _fail(error)
         _log.error(error)
+        mark_failed(Path(HydraConfig.get().runtime.output_dir), str(error))
         if in_sweep:
             raise
         sys.exit(code)
@@ -104,6 +111,7 @@ def _train(config: Config, in_sweep: bool) -> None:
 def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
     ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"

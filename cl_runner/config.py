@@ -130,6 +130,15 @@ class MethodConfig:
 
 
 @dataclass
+class StackedLauncherConfig:
+    """How `hydra/launcher=stacked` computes a sweep."""
+
+    _target_: str
+    size: int | None = field(metadata=_within(1))
+    workers: int | None = field(metadata=_within(1, 1024))
+
+
+@dataclass
 class Config:
     """All settings of one run."""
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from cl_runner.config import Config
@@ -30,6 +31,14 @@ def set_up(config: Config) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
+
+
+def free_memory() -> dict[str, int]:
+    """Free bytes of the kinds of device that are here: always `cpu`, maybe `cuda`."""
+    free = {"cpu": psutil.virtual_memory().available}
+    if torch.cuda.is_available():
+        free["cuda"] = torch.cuda.mem_get_info()[0]
+    return free
 
 
 @contextmanager

@@ -1,18 +1,24 @@
-"""What a run shows in the terminal: how far it is, then what came out and where it lies."""
+"""What a run or a sweep shows in the terminal: how far it is, then what came out and where it lies."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cl_runner.evaluation import Score
-from cl_runner.training import Epoch
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cl_runner.evaluation import Score
+    from cl_runner.sweeps import Job
+    from cl_runner.training import Epoch
 
 _EXPLAINED = {
     "average_accuracy": "mean accuracy over all tasks at the end",
@@ -66,6 +72,96 @@ class TerminalProgress:
             accuracies = " ".join(f"{float(score.accuracy.mean()):.3f}" for score in scores[:task])
             line = f"task {task}/{tasks}: loss {self._loss:.4f}, test accuracy on the tasks so far {accuracies}"
             self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class SweepProgress:
+    """One bar over a whole sweep, with runs per minute; where there is no terminal, a plain line a stack.
+
+    All but what came out goes to standard error.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        console = Console(stderr=True)
+        self._console, self._jobs = console, jobs
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._total = self._bar.add_task("composing", total=jobs, speed="")
+        self._work: dict[int, float] = {}
+        self._ended = self._done = self._skipped = 0
+        self._warned: set[str] = set()
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def composing(self, number: int) -> None:
+        """So many jobs are composed."""
+        self._bar.update(self._total, completed=number)
+
+    def warn(self, lines: Iterable[str]) -> None:
+        """Print each line once, however many jobs it is about."""
+        for line in lines:
+            if line not in self._warned:
+                self._print(f"[yellow]warning:[/yellow] {line}")
+            self._warned.add(line)
+
+    def skipped(self) -> None:
+        """A job was finished before."""
+        self._skipped += 1
+
+    def failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
+        """A job has failed."""
+        self._ended += 1
+        self._print(f"[red]error:[/red] job {number} ({' '.join(overrides)}): {reason}")
+
+    def done(self) -> None:
+        """A job is complete."""
+        self._ended += 1
+        self._done += 1
+
+    def computing(self, stacks: Sequence[Sequence[Job]]) -> None:
+        """From now on stacks are computed."""
+        runs = sum(map(len, stacks))
+        self._started = time.perf_counter()
+        self._bar.reset(self._total, total=runs, description="training", speed="")
+        finished = f", {self._skipped} finished before" if self._skipped else ""
+        self._print(f"{runs} runs in {len(stacks)} stack(s){finished}")
+
+    def advance(self, stack: Sequence[Job], fraction: float) -> None:
+        """So much of a stack is computed."""
+        before = self._work.get(stack[0].number)
+        self._work[stack[0].number] = fraction * len(stack)
+        work = sum(self._work.values())
+        speed = f"{60 * work / (time.perf_counter() - self._started):.0f} runs/min"
+        self._bar.update(self._total, completed=work, speed=speed)
+        if fraction == 1 and before != len(stack) and not self._console.is_terminal:
+            self._print(f"{work:.0f} runs computed, {speed}")
+
+    def finish(self, directory: Path) -> None:
+        """Say what came out and where it lies."""
+        self._bar.stop()
+        complete = self._done + self._skipped
+        failed = f", [red]{self._jobs - complete} failed[/red]" if complete < self._jobs else ""
+        said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"
+        following = f"\nfor tables and figures: cl-report {directory}" if complete else ""
+        Console().print(said + following, highlight=False, soft_wrap=True)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_results(

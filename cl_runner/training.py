@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
+from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
 from cl_runner.methods import Method
 from cl_runner.seeding import generator
@@ -58,6 +59,17 @@ def train_task(
     epochs = math.ceil(steps / steps_an_epoch)
     optimizer = make_optimizer(stack.parameters, config)
 
+    def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
+        activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), tasks, task + 1, train=True)
+        loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
+        losses.copy_(loss)
+        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
+        method.before_step()
+        optimizer.step()
+        method.after_step()
+
+    take_step = CapturedStep(step) if stack.parameters.is_cuda else step
     for number in range(1, epochs + 1):
         started = time.perf_counter()
         orders = [
@@ -72,14 +84,7 @@ def train_task(
         # Without automatic differentiation's bookkeeping a step is some percent faster.
         with torch.inference_mode():
             for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
-                activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
-                outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), tasks, task + 1, train=True)
-                loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
-                losses.copy_(loss)
-                stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
-                method.before_step()
-                optimizer.step()
-                method.after_step()
+                take_step(ids, labels, weights, losses)
         trained = stack.per_row(present[:, : steps * size]).sum(1)
         steps -= steps_an_epoch
         data_loss = ((epoch_losses * stack.per_row(present)).sum(1) / trained).cpu()
@@ -93,7 +98,13 @@ def train_task(
 def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser on the stack's one tensor; fused, which is fastest on every device that has it."""
     if config.optimizer == "adam":
-        return torch.optim.Adam([parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.Adam(
+            [parameters],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+            capturable=parameters.is_cuda,
+        )
     return torch.optim.SGD(
         [parameters],
         lr=config.learning_rate,

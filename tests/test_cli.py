@@ -153,7 +153,10 @@ def test_a_sweep_leaves_a_run_for_each_setting(cl_run: Runner, tmp_path: Path) -
     assert [run.config.freeze for run in runs] == [0.1, 0.6]
     code, _, error = cl_run(*sweep)
     assert code == 2
-    assert error == "error: hydra.sweep.dir: sweep holds finished runs, allowed: another directory\n"
+    assert error == (
+        "error: hydra.sweep.dir: sweep holds finished runs, allowed: another directory, or "
+        "hydra/launcher=stacked, which runs what is missing\n"
+    )
 
 
 def test_a_bad_job_of_a_sweep_fails_and_the_others_go_on(cl_run: Runner, tmp_path: Path) -> None:

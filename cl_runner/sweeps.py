@@ -1,0 +1,70 @@
+"""How the jobs of a sweep become stacks."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import astuple, dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+
+from cl_runner.config import Config
+from cl_runner.data import DATASETS
+
+# More networks in a stack gain nothing on a CPU: see docs/benchmarks.md.
+_ENOUGH_ON_CPU = 32
+# Buffers of all parameters that training and its methods hold at the same time, and float32 elements for samples.
+_BUFFERS, _SAMPLE_ELEMENTS = 18, 2**22
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a sweep: its number there, its settings, and where its results go."""
+
+    number: int
+    config: Config
+    directory: Path
+
+
+def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
+    """Divide jobs into stacks of at most `size`, about equal for `workers` that each take one at a time.
+
+    Jobs of a stack have in common all that shapes and training schedule depend on. Those of one seed stay together
+    where they can, since they share samples and the tasks before their settings make a difference.
+    """
+    stacks = []
+    schedules: dict[Hashable, list[Job]] = {}
+    for job in sorted(jobs, key=lambda job: job.config.seed):
+        schedules.setdefault(_schedule(job.config), []).append(job)
+    for several in schedules.values():
+        even = math.ceil(len(several) / (workers * math.ceil(len(several) / (workers * size))))
+        stack: list[Job] = []
+        for _, of_seed in groupby(several, key=lambda job: job.config.seed):
+            siblings = list(of_seed)
+            if stack and len(stack) + len(siblings) > even:
+                stacks.append(stack)
+                stack = []
+            stack += siblings
+            while len(stack) > even:
+                stacks.append(stack[:even])
+                stack = stack[even:]
+        stacks.append(stack)
+    return sorted((stack for stack in stacks if stack), key=len, reverse=True)
+
+
+def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
+    """How many runs like this one fit into half of the free memory; on a CPU no more than pay off."""
+    benchmark = config.benchmark
+    heads = 1 if benchmark.scenario == "domain" else benchmark.tasks
+    widths = [DATASETS[benchmark.dataset].side ** 2, *config.model.hidden, heads * benchmark.classes_per_task]
+    parameters = sum(out * (into + 1) for into, out in pairwise(widths))
+    fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * parameters + _SAMPLE_ELEMENTS)))
+    return min(fitting, _ENOUGH_ON_CPU) if on_cpu else fitting
+
+
+def _schedule(config: Config) -> Hashable:
+    """What the runs of a stack have in common."""
+    benchmark = replace(config.benchmark, name="")
+    # Split tasks differ in size between seeds, and so in the number of steps.
+    seed = config.seed if benchmark.family == "split" else None
+    parts = (benchmark, replace(config.model, name=""), config.train)
+    rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots, seed)
+    return *(str(astuple(part)) for part in parts), *rest

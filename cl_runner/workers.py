@@ -1,0 +1,166 @@
+"""Stacks computed side by side, each by a process of its own, or one after the other by this one.
+
+The cores of a processor gain more from a stack each than from sharing every small operation of one, and one that is
+busy elsewhere holds up its own stack alone.
+"""
+
+import gc
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cl_runner.errors import ResourceError, RunError
+from cl_runner.files import COMPLETE
+from cl_runner.sweeps import Job
+
+if TYPE_CHECKING:
+    from cl_runner.training import Epoch
+
+# In a worker: where it tells how far it is, a stack being named by its first job's number.
+_messages: "SimpleQueue[tuple[int, float]]"
+
+
+class Workers:
+    """`count` processes; with one, all is computed in this process.
+
+    They are started at once, and import what they need while jobs are still being composed.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._context = count, multiprocessing.get_context("spawn")
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Left alone they would finish what they compute, and then take torch's modules apart for a second.
+        for child in multiprocessing.active_children():
+            child.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+    def free_memory(self) -> dict[str, int]:
+        """Free bytes by kind of device, as a worker sees them."""
+        found: dict[str, int] = self._first.result()
+        return found
+
+    def run(
+        self, stacks: Sequence[Sequence[Job]], at_once: int, report: Callable[[Sequence[Job], float], None]
+    ) -> Iterator[tuple[Job, str | None]]:
+        """Compute stacks, `at_once` at the same time. One that runs out of memory is halved.
+
+        Args:
+            stacks: each of jobs with a common schedule.
+            at_once: at most the number of workers.
+            report: is told of a stack and the fraction of it that is done.
+
+        Yields:
+            Each job once it ended, with the reason if it failed.
+        """
+        waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
+        named = {jobs[0].number: jobs for jobs in stacks}
+        broken = False
+        while waiting or running:
+            if broken and not running:
+                self._start()
+                broken = False
+            while waiting and len(running) < at_once and not broken:
+                jobs = waiting.popleft()
+                named[jobs[0].number] = jobs
+                running[self._submit(jobs, report)] = jobs
+            done = wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done
+            while not self._queue.empty():
+                number, fraction = self._queue.get()
+                report(named[number], fraction)
+            for future in done:
+                jobs = running.pop(future)
+                try:
+                    yield from zip(jobs, future.result(), strict=True)
+                    report(jobs, 1.0)
+                except (ResourceError, BrokenProcessPool) as error:
+                    # A process that was killed was so for its memory, most likely. Its fellows end with it.
+                    broken = broken or isinstance(error, BrokenProcessPool)
+                    left = [job for job in jobs if not (job.directory / COMPLETE).exists()]
+                    yield from ((job, None) for job in jobs if job not in left)
+                    report(jobs, 0.0)
+                    if len(left) > 1:
+                        waiting.extendleft([left[len(left) // 2 :], left[: len(left) // 2]])
+                    else:
+                        reason = "its process was killed" if isinstance(error, BrokenProcessPool) else str(error)
+                        yield from ((job, reason) for job in left)
+                except (RunError, OSError) as error:
+                    yield from ((job, None if (job.directory / COMPLETE).exists() else str(error)) for job in jobs)
+
+    def _start(self) -> None:
+        from cl_runner.environment import free_memory
+
+        self._queue = self._context.SimpleQueue()
+        self._pool: Executor = _Here()
+        if self._count > 1:
+            self._pool = ProcessPoolExecutor(
+                self._count, mp_context=self._context, initializer=_prepare, initargs=(self._queue,)
+            )
+        # With a call for each the processes start now, and import torch for it.
+        self._first, *_ = [self._pool.submit(free_memory) for _ in range(self._count)]
+
+    def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
+        if self._count > 1:
+            return self._pool.submit(_compute_and_send, jobs)
+        return self._pool.submit(_compute, jobs, lambda fraction: report(jobs, fraction))
+
+
+class _Fractions:
+    """The progress of a stack, told as the fraction of its epochs that is done."""
+
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self._report = report
+
+    def epoch(self, task: int, tasks: int, epoch: "Epoch") -> None:
+        self._report((task - 1 + epoch.number / epoch.count) / tasks)
+
+    def task(self, *_: object) -> None:
+        pass
+
+
+class _Here(Executor):
+    """Calls the function in this process, at once."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except (RunError, OSError) as error:
+            future.set_exception(error)
+        return future
+
+
+def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
+    """Ready a new process: the launching one is told how far it is, and it alone answers Ctrl-C."""
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
+    import cl_runner.runner  # noqa: F401
+
+    gc.enable()
+
+
+def _compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
+    return _compute(jobs, lambda fraction: _messages.put((jobs[0].number, fraction)))
+
+
+def _compute(jobs: Sequence[Job], report: Callable[[float], None]) -> list[str | None]:
+    """Train a stack; returns for each job why it failed, or None."""
+    from cl_runner.runner import run_stack
+
+    draw = jobs[0].config.plots == "all"
+    recorders = run_stack([job.config for job in jobs], [job.directory for job in jobs], _Fractions(report), draw=draw)
+    return [recorder.failure for recorder in recorders]
