@@ -112,7 +112,7 @@ def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
     ConfigStore.instance().store(name="schema", node=Config)
     ConfigStore.instance().store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    setting = os.environ.get("HYDRA_FULL_ERROR", "0")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -124,12 +124,14 @@ def main() -> int:
         # A job of a sweep, which has told its reason.
         return error.exit_code
     except (HydraException, OmegaConfBaseException, MarkedYAMLError, OSError) as error:
-        if traceback_wanted:
+        if setting == "1":
             raise
         # One of Hydra's errors about the config is an OSError too.
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             return _fail(RunError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
         return _fail(from_composition(error))
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = setting
     return 0
 
 

@@ -54,13 +54,12 @@ def launch(
     count = min(workers or _cores(), len(job_overrides))
     returns: dict[int, JobReturn] = {}
     jobs: list[Job] = []
+    taken: set[Path] = set()
     with Workers(count) as pool, SweepProgress(len(job_overrides)) as progress:
         for number, overrides in enumerate(job_overrides, first):
             progress.composing(number - first)
             try:
-                returns[number], job = _prepared(context, sweep, list(overrides), number)
-                if job is not None and any(job.directory == other.directory for other in jobs):
-                    raise ConfigError(f"hydra.sweep.subdir: gives {job.directory} to two jobs, allowed: one for each")
+                returns[number], job = _prepared(context, sweep, list(overrides), number, taken)
             except RunError as error:
                 progress.failed(number, overrides, str(error))
                 returns[number] = _failed(JobReturn(overrides=overrides), error)
@@ -86,9 +85,10 @@ def launch(
 
 
 def _prepared(
-    context: HydraContext, sweep: DictConfig, overrides: list[str], number: int
+    context: HydraContext, sweep: DictConfig, overrides: list[str], number: int, taken: set[Path]
 ) -> tuple[JobReturn, Job | None]:
-    """Have Hydra compose a job and write its directory; no job to compute where a finished run lies.
+    """Have Hydra compose a job and write its directory, which joins those `taken` by others; no job to compute where
+    a finished run lies.
 
     Raises:
         ConfigError: a setting is wrong, or the finished run has others.
@@ -99,13 +99,16 @@ def _prepared(
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
         directory = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
+        if directory in taken:
+            raise ConfigError(f"hydra.sweep.subdir: gives {directory} to two jobs, allowed: one for each")
         if (directory / COMPLETE).exists():
             _check_same(directory, composed)
+            taken.add(directory)
             return JobReturn(overrides=overrides, status=JobStatus.COMPLETED), None
         config = checked(composed)
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         reason = error if isinstance(error, ConfigError) else from_composition(error)
-        if not (directory / COMPLETE).exists():
+        if directory not in taken and not (directory / COMPLETE).exists():
             mark_failed(directory, str(reason))
         raise reason from error
 
@@ -113,6 +116,7 @@ def _prepared(
         for line in unused_settings(config, overrides):
             _log.warning(line)
 
+    taken.add(directory)
     result = run_job(
         task_function=log_warnings,
         config=composed,

@@ -39,7 +39,7 @@ def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
         stack: list[Job] = []
         for _, of_seed in groupby(several, key=lambda job: job.config.seed):
             siblings = list(of_seed)
-            if stack and len(stack) + len(siblings) > even:
+            if stack and len(siblings) <= even < len(stack) + len(siblings):
                 stacks.append(stack)
                 stack = []
             stack += siblings

@@ -100,8 +100,6 @@ class Workers:
                     yield from ((job, None if (job.directory / COMPLETE).exists() else str(error)) for job in jobs)
 
     def _start(self) -> None:
-        from cl_runner.environment import free_memory
-
         self._queue = self._context.SimpleQueue()
         self._pool: Executor = _Here()
         if self._count > 1:
@@ -109,7 +107,7 @@ class Workers:
                 self._count, mp_context=self._context, initializer=_prepare, initargs=(self._queue,)
             )
         # With a call for each the processes start now, and import torch for it.
-        self._first, *_ = [self._pool.submit(free_memory) for _ in range(self._count)]
+        self._first, *_ = [self._pool.submit(_free_memory) for _ in range(self._count)]
 
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:
@@ -151,6 +149,12 @@ def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
     import cl_runner.runner  # noqa: F401
 
     gc.enable()
+
+
+def _free_memory() -> dict[str, int]:
+    from cl_runner.environment import free_memory
+
+    return free_memory()
 
 
 def _compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
