@@ -10,7 +10,7 @@ from cl_runner.benchmarks import Benchmark
 from cl_runner.stack import Stack
 
 # Elements of a network's largest tensor in a chunk: bounds memory.
-_CHUNK = 2**19
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from cl_runner.seeding import generator
 from cl_runner.stack import Layout, Stack
 
 # Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
-_CHUNK = 2**18
+_CHUNK = 2**16
 
 
 def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:

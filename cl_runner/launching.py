@@ -55,7 +55,7 @@ def launch(
     returns: dict[int, JobReturn] = {}
     jobs: list[Job] = []
     taken: set[Path] = set()
-    with Workers(count) as pool, SweepProgress(len(job_overrides)) as progress:
+    with Workers(count, str(sweep.benchmark.dataset)) as pool, SweepProgress(len(job_overrides)) as progress:
         for number, overrides in enumerate(job_overrides, first):
             progress.composing(number - first)
             try:

@@ -2,11 +2,13 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from cl_runner.benchmarks import Benchmark
@@ -21,6 +23,9 @@ from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.stack import Layout, Stack
 from cl_runner.training import Epoch, divergence, train_task
+
+# The stacks of a sweep mostly have the same.
+_dataset = lru_cache(maxsize=1)(load_dataset)
 
 
 class Progress(Protocol):
@@ -41,6 +46,13 @@ class _Run:
     recorder: Recorder
     row: int = 0
     fisher_row: int = 0
+
+
+def warm_up(dataset: str) -> None:
+    """Import what else a run on `dataset` will need: with scikit-learn and the optimiser's parts, three seconds."""
+    torch.optim.Adam([torch.zeros(1)])
+    if dataset == "digits":
+        _dataset(dataset, "")
 
 
 @named_memory_errors()
@@ -72,7 +84,7 @@ def run_stack(
     common, tasks = configs[0], configs[0].benchmark.tasks
     device = set_up(common)
     with clock("load"):
-        dataset = load_dataset(common.benchmark.dataset, common.data_dir, common.benchmark.train_samples)
+        dataset = _dataset(common.benchmark.dataset, common.data_dir, common.benchmark.train_samples)
     recorders = [Recorder(directory, tasks) for directory in directories]
     # Runs of one seed side by side, for they share their samples.
     runs = [_Run(config, recorder) for config, recorder in zip(configs, recorders, strict=True)]

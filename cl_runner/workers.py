@@ -29,11 +29,12 @@ _messages: "SimpleQueue[tuple[int, float]]"
 class Workers:
     """`count` processes; with one, all is computed in this process.
 
-    They are started at once, and import what they need while jobs are still being composed.
+    They are started at once, and import what they need for `dataset` while jobs are still being composed.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count, self._context = count, multiprocessing.get_context("spawn")
+    def __init__(self, count: int, dataset: str) -> None:
+        self._count, self._dataset = count, dataset
+        self._context = multiprocessing.get_context("spawn")
         self._start()
 
     def __enter__(self) -> Self:
@@ -104,7 +105,7 @@ class Workers:
         self._pool: Executor = _Here()
         if self._count > 1:
             self._pool = ProcessPoolExecutor(
-                self._count, mp_context=self._context, initializer=_prepare, initargs=(self._queue,)
+                self._count, mp_context=self._context, initializer=_prepare, initargs=(self._queue, self._dataset)
             )
         # With a call for each the processes start now, and import torch for it.
         self._first, *_ = [self._pool.submit(_free_memory) for _ in range(self._count)]
@@ -140,14 +141,16 @@ class _Here(Executor):
         return future
 
 
-def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
+def _prepare(messages: "SimpleQueue[tuple[int, float]]", dataset: str) -> None:
     """Ready a new process: the launching one is told how far it is, and it alone answers Ctrl-C."""
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It would walk through all that is imported again and again.
     gc.disable()
-    import cl_runner.runner  # noqa: F401
+    from cl_runner.runner import warm_up
 
+    warm_up(dataset)
     gc.enable()
 
 
