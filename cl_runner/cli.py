@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import psutil
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -136,11 +137,16 @@ def main() -> int:
 
 
 def entry() -> None:
-    """Console script: leave without taking torch's modules apart, which takes more than a second."""
+    """Console script: leave without taking torch's modules apart, which takes more than a second.
+
+    Where a launcher has started processes the usual way is taken, on which they are told to end.
+    """
     if hasattr(signal, "SIGPIPE"):
         # `cl-run --help | head` ends quietly.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     code = main()
+    if psutil.Process().children():
+        sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
