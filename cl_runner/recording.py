@@ -27,6 +27,7 @@ _TABLES = {
     "training.csv": ["task", "epoch", "data_loss", "penalty", "l1", "seconds", "samples_per_second"],
     "learning_curves.csv": ["task", "epoch", "eval_task", "accuracy"],
     "significance.csv": ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
+    "significance_histograms.csv": ["task", "layer", "low", "count"],
     "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
 }
 _FOLDERS = ["significance", "masks", "checkpoints"]
@@ -94,6 +95,8 @@ class Recorder:
             found = log_histogram(values)
             statistics = [found.mode, found.median, found.p5, found.p95, found.zero_share]
             self._append("significance.csv", [[task, layer, *map(_short, statistics)]])
+            bins = zip(found.edges.tolist(), found.counts.tolist(), strict=False)
+            self._append("significance_histograms.csv", ([task, layer, *low_and_count] for low_and_count in bins))
         for layer, free in enumerate(joined_layers(trainable)):
             weight = parameters[f"layers.{layer}.weight"]
             counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
