@@ -23,7 +23,8 @@ class Comparison:
     """`first` minus `second`; `table` has a row per metric: `metric`, `difference`, `low`, `high`, `seeds`, `pairs`.
 
     Runs were paired where they agree in the seed and in the settings `matched`; they were averaged over the settings
-    `pooled`, which vary within a side but have no value in common. `alone` counts the runs of each side that found no partner.
+    `pooled`, which vary within a side but have no value in common. `alone` counts the runs of each side that
+    found no partner.
     """
 
     first: str

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cl_runner.report.collect import METRICS
-from cl_runner.report.settings import labels
+from cl_runner.report.settings import labels, shown
 
 LESS_IS_BETTER = ("average_forgetting",)
 _RESAMPLES = 9999
@@ -23,12 +23,14 @@ class Summary:
     metric M its mean `M`, `M_low` and `M_high`. `runs` are the runs with their row in it as column `setting`.
 
     `problems` are those of `keys` that say what is to be learned; metrics of different problems do not compare.
+    `methods` are all methods of the report, by alphabet.
     """
 
     table: pd.DataFrame
     runs: pd.DataFrame
     keys: list[str]
     metric: str
+    methods: list[str]
 
     @property
     def problems(self) -> list[str]:
@@ -46,8 +48,13 @@ class Summary:
         for problem, name in enumerate(names):
             table = self.table[by == problem]
             runs = self.runs[self.runs["setting"].isin(table.index)]
-            found.append((name, Summary(table, runs, keys, self.metric)))
+            found.append((name, Summary(table, runs, keys, self.metric, self.methods)))
         return found
+
+    @property
+    def method(self) -> pd.Series:
+        """The method of each row of `table`; empty where that is not among the keys."""
+        return self.table["method"].map(shown) if "method" in self.table else pd.Series("", index=self.table.index)
 
     def labels(self) -> pd.Series:
         """A short name for each row of `table`."""
@@ -71,8 +78,10 @@ def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:
     order = [*(key for key in keys if key.partition(".")[0] == "benchmark"), metric]
     ascending = [True] * (len(order) - 1) + [metric in LESS_IS_BETTER]
     table = table.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
-    setting = pd.Series(table.index, index=table["group"])
-    return Summary(table.drop(columns="group"), runs.assign(setting=setting.loc[group].to_numpy()), keys, metric)
+    row_of_group = np.empty(len(table), dtype=int)
+    row_of_group[table.pop("group")] = table.index
+    methods = sorted({shown(method) for method in table["method"]}) if "method" in keys else []
+    return Summary(table, runs.assign(setting=row_of_group[group]), keys, metric, methods)
 
 
 def intervals(samples: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -88,7 +97,7 @@ def intervals(samples: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float6
     # Samples of equal size are drawn from together.
     for size in np.unique(sizes[sizes > 1]):
         (which,) = np.nonzero(sizes == size)
-        stacked = np.stack([samples[number] for number in which])
+        stacked = np.stack([samples[int(number)] for number in which])
         whole = np.isfinite(stacked).all(axis=2)
         if not whole.any():
             continue
@@ -115,4 +124,3 @@ def pareto_front(gains: NDArray[np.float64], costs: NDArray[np.float64]) -> NDAr
     better = (gains[None] >= gains[:, None]) & (costs[None] <= costs[:, None])
     strictly = (gains[None] > gains[:, None]) | (costs[None] < costs[:, None])
     return ~(better & strictly).any(axis=1) & np.isfinite(gains + costs)
-
