@@ -1,6 +1,7 @@
 """Which figures a report has, and what they are drawn from besides the summary."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,31 @@ from cl_runner.report.sweeps import draw_sweep
 
 # More settings than this are too many for one figure.
 _CURVES, _MATRICES, _HISTOGRAMS = 7, 9, 6
+_PROBLEMS = 4
 _Content = TypeVar("_Content")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together, under a heading (empty: none), and notes on what they lack."""
+
+    heading: str
+    drawings: list[Drawing]
+    notes: list[str]
+
+
+def draw_sections(summary: Summary) -> list[Section]:
+    """The figures of each problem by itself, and before these the metric across problems."""
+    parts = summary.parts()
+    if len(parts) == 1:
+        return [Section("", *draw_problem(parts[0][1], ""))]
+    across = [draw_sweep(summary, key) for key in summary.problems]
+    drawn = parts[:_PROBLEMS]
+    left = (
+        [f"Drawn are {len(drawn)} of {len(parts)} benchmarks; choose others by --where."] if parts[_PROBLEMS:] else []
+    )
+    found = [Section("Across benchmarks", across, left)]
+    return found + [Section(name, *draw_problem(part, f"-{number}")) for number, (name, part) in enumerate(drawn, 1)]
 
 
 def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:

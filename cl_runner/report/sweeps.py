@@ -55,6 +55,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
                 shift = number - (len(names) - 1) / 2
                 places, mean = scale.places(points[key]), points[metric].to_numpy()
                 with_intervals(axes, places, mean, ends, ways[number], shift, names[number])
+            axes.margins(x=0.08)
             axes.autoscale_view()
             scale.apply(axes)
             axes.set_title(panel, fontsize=10)

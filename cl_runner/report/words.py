@@ -17,29 +17,29 @@ class Verdict:
     """Which setting to use for a problem, and how sure that is.
 
     `answer` names it with mean, interval and n, `lead` compares it with the next best, `cautions` say where the
-    evidence is weak. `apart` says of each other row of the summary whether the best's lead is outside the interval.
+    evidence is weak. `rivals` are the best's leads over the others, from `cl_runner.report.comparison.leads`.
     """
 
     problem: str
     answer: str
     lead: str
     cautions: list[str]
-    apart: dict[int, bool]
+    rivals: pd.DataFrame
 
 
 def verdict(problem: str, part: Summary) -> Verdict:
     """The verdict on one problem, from its part of the summary."""
     metric, names = part.metric, part.labels()
     best = part.table.iloc[0]
+    rivals = leads(part)
     words = metric.replace("_", " ")
     if math.isnan(best[metric]):
-        return Verdict(problem, f"No setting can be named: its runs have no {words}.", "", [], {})
+        return Verdict(problem, f"No setting can be named: its runs have no {words}.", "", [], rivals)
     name = names.iloc[0] or "the only setting"
     n = int(best["n"])
     which = "lowest" if metric in LESS_IS_BETTER else "highest"
     place = f"the {which} of {len(names)} settings" if len(names) > 1 else "the only setting here"
     answer = f"Use {name}: {words} {estimate(best, metric)} ({runs_in_words(n)}), {place}."
-    rivals = leads(part)
     twins = [names[row] for row in rivals.index[rivals["same"]]]
     others = rivals[~rivals["same"]]
     cautions = []
@@ -53,8 +53,7 @@ def verdict(problem: str, part: Summary) -> Verdict:
         cautions.append(f"{seeds} seeds are few: such intervals are too narrow. Run {FEW_SEEDS} or more to be sure.")
     if len(names) > 1 and seeds > 1:
         cautions.append("The best of several is in part the luckiest: on new seeds expect a little less of it.")
-    apart = {int(row): bool(low > 0) for row, low in rivals["low"].items()}
-    return Verdict(problem, answer, lead, cautions, apart)
+    return Verdict(problem, answer, lead, cautions, rivals)
 
 
 def _lead(others: pd.DataFrame, names: pd.Series) -> str:
@@ -62,8 +61,8 @@ def _lead(others: pd.DataFrame, names: pd.Series) -> str:
     against = f"Its lead over the next best, {names[others.index[0]]},"
     if following["seeds"] < 2:
         return f"{against} cannot be judged: the two share {runs_in_words(int(following['seeds']), 'seed')}."
-    low, high = (100 * following[end] for end in ("low", "high"))
-    size = f"is {100 * following['lead']:+.1f} points [{low:+.1f}, {high:+.1f}], paired over {following['seeds']} seeds"
+    lead, low, high = following[["lead", "low", "high"]]
+    size = f"is {points(lead, low, high)} percentage points, paired over {following['seeds']} seeds"
     clear = "clear, as the interval lies above 0" if low > 0 else "not clear, as the interval reaches 0"
     close = int((others["low"] <= 0).sum())
     open_ones = f" In all, {close} of {len(others)} others cannot be told from it." if len(others) > 1 and close else ""
@@ -77,6 +76,13 @@ def estimate(row: pd.Series, metric: str) -> str:
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     interval = "" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * row[metric]:.1f} %{interval}"
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference and its interval in percentage points: `+2.3 [-0.5, +4.0]`."""
+    if math.isnan(difference):
+        return "–"
+    return f"{100 * difference:+.1f}" + ("" if math.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
 def runs_in_words(count: int, noun: str = "run") -> str:
