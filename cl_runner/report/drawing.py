@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ MARKERS = "osD^vPX"
 _LINES = ["-", "--", ":", "-."]
 # Looks black in a PNG and is replaced by the colour of the page's text in an SVG.
 INK = "#010203"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.titlesize": 11,
@@ -49,9 +50,9 @@ class Drawing:
     wide: bool
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     """An empty figure, of inches; to be made within `style()`, as colours are given to what is drawn then."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 @contextmanager

@@ -40,12 +40,14 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
         axes = figure.add_subplot()
         for place, setting in enumerate(table.index):
             as_method = look(part.methods.index(part.method[setting]) if part.methods else 0)
-            mean, low, high = (100 * table.at[setting, f"{metric}{end}"] for end in ("", "_low", "_high"))
+            mean, low, high = 100 * table.loc[setting, [metric, f"{metric}_low", f"{metric}_high"]].to_numpy(
+                dtype=float
+            )
             values = 100 * part.runs.loc[part.runs["setting"] == setting, metric]
             axes.plot(values, np.full(len(values), place), "|", color=INK, alpha=0.35, ms=8)
             axes.plot([low, high], [place, place], color=as_method.colour, lw=2.2)
             axes.plot(mean, place, as_method.marker, color=as_method.colour, ms=6)
-        axes.set_yticks(range(len(table)), [f"{names[setting]}   {setting + 1}" for setting in table.index])
+        axes.set_yticks(range(len(table)), [f"{setting + 1}. {names[setting]}" for setting in table.index])
         axes.set_ylim(len(table) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{words} in %")
@@ -86,7 +88,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
     names = part.labels()
     columns = min(3, len(matrices))
     with style():
-        figure = new_figure(1.2 + 3.0 * columns, 1.1 + 2.8 * math.ceil(len(matrices) / columns))
+        figure = new_figure(1.6 + 2.6 * columns, 1.1 + 2.7 * math.ceil(len(matrices) / columns), "compressed")
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
         for axes, (setting, stack) in zip(grid, matrices.items(), strict=False):
             mesh = _heat_map(axes, 100 * stack.mean(axis=0))
@@ -165,10 +167,11 @@ def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
         axes.plot(forgotten[order], learned[order], color=INK, lw=1, ls="--", label="Pareto front", zorder=1)
         # Settings that came out the same have one point, and one label.
         points = percent.loc[order].sort_index().groupby(["average_forgetting", "learning_accuracy"])
-        for place, ((x, y), rows) in enumerate(list(points)[:_NUMBERED]):
+        for place, (_, rows) in enumerate(list(points)[:_NUMBERED]):
             numbers = ", ".join(str(setting + 1) for setting in rows.index[:3]) + (" …" if len(rows) > 3 else "")
+            x, y = rows["average_forgetting"], rows["learning_accuracy"]
             offset, side = ((-6, 5), "right") if place % 2 else ((6, -12), "left")
-            axes.annotate(numbers, (x, y), offset, textcoords="offset points", ha=side, fontsize=9)
+            axes.annotate(numbers, (x.iloc[0], y.iloc[0]), offset, textcoords="offset points", ha=side, fontsize=9)
         axes.set(xlabel="average forgetting in % (less is better)", ylabel="learning accuracy in %")
         faint_grid(axes, "both")
         legend_below(figure, [axes])

@@ -59,8 +59,9 @@ def page(
 def _rows(summary: Summary, verdicts: Sequence[Verdict], metrics: Sequence[str]) -> list[list[Cell]]:
     rivals = pd.concat([verdict.rivals for verdict in verdicts])
     rows = []
-    for number, row in summary.table.iterrows():
-        cells = [_number_cell(str(int(str(number)) + 1), float(str(number)))]
+    for number in range(len(summary.table)):
+        row = summary.table.loc[number]
+        cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
         cells.append(_number_cell(str(row["n"]), row["n"]))
         estimates = [_estimate_cell(row, metric) for metric in metrics]
@@ -85,9 +86,9 @@ def _estimate_cell(row: pd.Series, metric: str) -> Cell:
 def _lead_cell(rival: pd.Series) -> Cell:
     if rival["same"]:
         return Cell("0", "same numbers", "0")
-    sure = "clear" if rival["low"] > 0 else "not clear"
+    sure = "" if rival["low"] > 0 else " not clear"
     text, _, interval = points(rival["lead"], rival["low"], rival["high"]).partition(" ")
-    return _number_cell(text, rival["lead"], f"{interval} {sure}" if interval else "no interval")
+    return _number_cell(text, rival["lead"], f"{interval}{sure}" if interval else "no interval")
 
 
 def _comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:

@@ -30,8 +30,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
     """The metric against the swept setting `key`; a line for each combination of the others, methods side by side."""
     metric, words = part.metric, part.metric.replace("_", " ")
     others = [other for other in varying(part.table, part.keys) if other != key]
-    table = _that_vary(part, key, others)
-    split = ""
+    table, split = _lines_along(part, key, others), ""
     if _series(table, others).nunique() > _LINES:
         split = min(others, key=lambda other: (other != "method", table[other].nunique(dropna=False)))
     within = [other for other in others if other != split]
@@ -71,7 +70,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
         subtitle = f"mean and 95 % interval over runs, {sample_sizes(part.table)}"
         caption = "Lines are moved a little sideways, so as not to hide each other."
         if len(table) < len(part.table):
-            caption += f" Of settings that were run with one {key} only, each method's best."
+            caption += f" Settings that were run with one {key} only are left out, but for each method's best."
         count = table["series"].nunique()
         if count > len(names) or len(panels) > _PANELS:
             caption += f" Shown: {len(names)} of {count} lines, {min(len(panels), _PANELS)} of {len(panels)} panels."
@@ -107,12 +106,15 @@ class _Axis:
             axes.minorticks_off()
 
 
-def _that_vary(part: Summary, key: str, others: Sequence[str]) -> pd.DataFrame:
-    """The rows on lines along `key`, and for reference each method's best of the others."""
+def _lines_along(part: Summary, key: str, others: Sequence[str]) -> pd.DataFrame:
+    """The rows that make lines along `key`; for reference each method's best of the others, where there is room."""
     series = _series(part.table, others)
     single = part.table.groupby(series)[key].nunique(dropna=False).loc[series].to_numpy() == 1
-    best = ~part.method[single].duplicated()
-    return part.table.drop(best.index[~best]) if not single.all() else part.table
+    if single.all():
+        return part.table
+    best = part.table.index[single][~part.method[single].duplicated()]
+    room = series[~single].nunique() + len(best) <= _LINES
+    return part.table.drop(part.table.index[single].difference(best if room else []))
 
 
 def _series(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:

@@ -23,7 +23,7 @@ def as_text(data: pd.DataFrame, form: str) -> str:
         rows = data.astype(object).where(data.notna(), None).to_dict("records")
         return json.dumps(rows, indent=2, allow_nan=False) + "\n"
     cells = data.map(lambda value: "" if pd.isna(value) else shown(value).replace("|", "\\|"))
-    rows = [list(data.columns), ["---"] * len(data.columns), *cells.to_numpy().tolist()]
+    rows: list[list[str]] = [list(data.columns), ["---"] * len(data.columns), *cells.to_numpy().tolist()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -38,8 +38,8 @@ def show(
     table.add_column("n", justify="right")
     for name in [summary.metric, *others]:
         table.add_column(name.replace("_", "\n"), justify="right")
-    for number, row in summary.table.iterrows():
-        values = [str(int(str(number)) + 1), *(escape(shown(row[key])) for key in summary.keys), str(row["n"])]
+    for number, (_, row) in enumerate(summary.table.iterrows(), 1):
+        values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(row["n"])]
         estimates = [estimate(row, name).replace(" %", "") for name in [summary.metric, *others]]
         table.add_row(*values, f"[bold]{escape(estimates[0])}[/bold]", *(text.split(" ")[0] for text in estimates[1:]))
     # A table wider than the screen is better than one with numbers cut off.

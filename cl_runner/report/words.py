@@ -62,8 +62,11 @@ def _lead(others: pd.DataFrame, names: pd.Series) -> str:
     if following["seeds"] < 2:
         return f"{against} cannot be judged: the two share {runs_in_words(int(following['seeds']), 'seed')}."
     lead, low, high = following[["lead", "low", "high"]]
-    size = f"is {points(lead, low, high)} percentage points, paired over {following['seeds']} seeds"
-    clear = "clear, as the interval lies above 0" if low > 0 else "not clear, as the interval reaches 0"
+    seeds = int(following["seeds"])
+    size = f"is {points(lead, low, high)} percentage points, paired over {seeds} seeds"
+    clear = "outside the interval, which lies above 0" if low > 0 else "not clear, as the interval reaches 0"
+    if low > 0 and seeds < FEW_SEEDS:
+        clear += f", though {seeds} seeds are weak evidence"
     close = int((others["low"] <= 0).sum())
     open_ones = f" In all, {close} of {len(others)} others cannot be told from it." if len(others) > 1 and close else ""
     return f"{against} {size}: {clear}.{open_ones}"
