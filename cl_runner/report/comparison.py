@@ -8,7 +8,7 @@ import pandas as pd
 
 from cl_runner.errors import ConfigError
 from cl_runner.report.collect import METRICS
-from cl_runner.report.settings import BOOKKEEPING, select, shown, varying
+from cl_runner.report.settings import BOOKKEEPING, NAMES, select, shown, varying
 from cl_runner.report.summary import LESS_IS_BETTER, Summary, intervals
 
 # Below so many seeds, percentile intervals are clearly too narrow.
@@ -23,7 +23,7 @@ class Comparison:
     """`first` minus `second`; `table` has a row per metric: `metric`, `difference`, `low`, `high`, `seeds`, `pairs`.
 
     Runs were paired where they agree in the seed and in the settings `matched`; they were averaged over the settings
-    `pooled`, which vary within a side but have no value in common. `alone` counts the runs of each side that
+    `pooled`, which vary within a side and belong to what is compared. `alone` counts the runs of each side that
     found no partner.
     """
 
@@ -54,12 +54,13 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     one, two = sides
     if one.index.intersection(two.index).size:
         raise ConfigError(f"--compare: the same runs fulfil {first} and {second}, allowed: two that exclude each other")
-    named = {condition.partition("=")[0] for condition in f"{first} {second}".split()}
+    keys = [condition.partition("=")[0] for condition in f"{first} {second}".split()]
+    named = list(dict.fromkeys(NAMES.get(key, key) for key in keys))
     families = {family for key in named for family in _FAMILIES.get(key.partition(".")[0], ())}
     differing = varying(pd.concat(sides), [key for key in settings if key not in {*BOOKKEEPING, *named}])
     apart = [key for key in differing if key.partition(".")[0] in families and not _shared(one, two, key)]
     matched = [key for key in differing if key not in apart]
-    pooled = [key for key in apart if varying(one, [key]) or varying(two, [key])]
+    pooled = [key for key in [*apart, *named] if varying(one, [key]) or varying(two, [key])]
     cells = [*matched, "seed"]
     paired = _cell_means(one, cells).join(_cell_means(two, cells), how="inner", lsuffix="_1", rsuffix="_2")
     if paired.empty:

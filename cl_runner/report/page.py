@@ -59,13 +59,12 @@ def page(
 def _rows(summary: Summary, verdicts: Sequence[Verdict], metrics: Sequence[str]) -> list[list[Cell]]:
     rivals = pd.concat([verdict.rivals for verdict in verdicts])
     rows = []
-    for number in range(len(summary.table)):
-        row = summary.table.loc[number]
+    for number, (_, row) in enumerate(summary.table.iterrows()):
         cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
         cells.append(_number_cell(str(row["n"]), row["n"]))
         estimates = [_estimate_cell(row, metric) for metric in metrics]
-        lead = Cell("best", "", "0") if number not in rivals.index else _lead_cell(rivals.loc[number])
+        lead = Cell("best", "", "0") if number not in rivals.index else _lead_cell(*rivals.loc[number])
         rows.append([*cells, estimates[0], lead, *estimates[1:]])
     return rows
 
@@ -83,12 +82,12 @@ def _estimate_cell(row: pd.Series, metric: str) -> Cell:
     return _number_cell(mean, row[metric], interval.strip())
 
 
-def _lead_cell(rival: pd.Series) -> Cell:
-    if rival["same"]:
+def _lead_cell(lead: float, low: float, high: float, _seeds: int, same: bool) -> Cell:
+    if same:
         return Cell("0", "same numbers", "0")
-    sure = "" if rival["low"] > 0 else " not clear"
-    text, _, interval = points(rival["lead"], rival["low"], rival["high"]).partition(" ")
-    return _number_cell(text, rival["lead"], f"{interval}{sure}" if interval else "no interval")
+    sure = "" if low > 0 else " not clear"
+    text, _, interval = points(lead, low, high).partition(" ")
+    return _number_cell(text, lead, f"{interval}{sure}" if interval else "no interval")
 
 
 def _comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:

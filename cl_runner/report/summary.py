@@ -57,8 +57,12 @@ class Summary:
         return self.table["method"].map(shown) if "method" in self.table else pd.Series("", index=self.table.index)
 
     def labels(self) -> pd.Series:
-        """A short name for each row of `table`."""
-        return pd.Series(labels(self.table, self.keys), index=self.table.index)
+        """A short name for each row of `table`; a single one, told from nothing, has its method's."""
+        names = labels(self.table, self.keys)
+        if names == [""]:
+            methods = {shown(method) for method in self.runs["method"]} if "method" in self.runs else set()
+            names = [methods.pop() if len(methods) == 1 else "all runs"]
+        return pd.Series(names, index=self.table.index)
 
 
 def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:

@@ -114,7 +114,8 @@ def _lines_along(part: Summary, key: str, others: Sequence[str]) -> pd.DataFrame
         return part.table
     best = part.table.index[single][~part.method[single].duplicated()]
     room = series[~single].nunique() + len(best) <= _LINES
-    return part.table.drop(part.table.index[single].difference(best if room else []))
+    left_out = part.table.index.isin(part.table.index[single].difference(best if room else best[:0]))
+    return part.table[~left_out]
 
 
 def _series(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:

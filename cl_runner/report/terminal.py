@@ -20,8 +20,8 @@ def as_text(data: pd.DataFrame, form: str) -> str:
     if form == "csv":
         return data.to_csv(index=False)
     if form == "json":
-        rows = data.astype(object).where(data.notna(), None).to_dict("records")
-        return json.dumps(rows, indent=2, allow_nan=False) + "\n"
+        records = data.astype(object).where(data.notna(), None).to_dict("records")
+        return json.dumps(records, indent=2, allow_nan=False) + "\n"
     cells = data.map(lambda value: "" if pd.isna(value) else shown(value).replace("|", "\\|"))
     rows: list[list[str]] = [list(data.columns), ["---"] * len(data.columns), *cells.to_numpy().tolist()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -35,7 +35,7 @@ def verdict(problem: str, part: Summary) -> Verdict:
     words = metric.replace("_", " ")
     if math.isnan(best[metric]):
         return Verdict(problem, f"No setting can be named: its runs have no {words}.", "", [], rivals)
-    name = names.iloc[0] or "the only setting"
+    name = names.iloc[0]
     n = int(best["n"])
     which = "lowest" if metric in LESS_IS_BETTER else "highest"
     place = f"the {which} of {len(names)} settings" if len(names) > 1 else "the only setting here"
@@ -116,7 +116,7 @@ def comparison_in_words(found: Comparison) -> list[str]:
     seeds = runs_in_words(int(row["seeds"]), "seed")
     lines = [f"{runs_in_words(int(row['pairs']), 'pair')} over {seeds}, which agree in {agree}."]
     if found.pooled:
-        lines.append(f"Each side is averaged over {', '.join(found.pooled)}, in which the two have no value in common.")
+        lines.append(f"Each side is averaged over {', '.join(found.pooled)}, in which pairs need not agree.")
     if any(found.alone):
         first, second = (runs_in_words(count) for count in found.alone)
         lines.append(f"Left out, having no partner: {first} of {found.first}, {second} of {found.second}.")
