@@ -62,7 +62,8 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     matched = [key for key in differing if key not in apart]
     pooled = [key for key in [*apart, *named] if varying(one, [key]) or varying(two, [key])]
     cells = [*matched, "seed"]
-    paired = _cell_means(one, cells).join(_cell_means(two, cells), how="inner", lsuffix="_1", rsuffix="_2")
+    means = [_cell_means(side, cells) for side in sides]
+    paired = means[0].add_suffix("_1").join(means[1].add_suffix("_2"), how="inner")
     if paired.empty:
         lacking = [key for key in cells if not _shared(one, two, key)]
         reason = f"they share no value of {', '.join(lacking)}" if lacking else f"no two agree in {', '.join(cells)}"

@@ -135,6 +135,15 @@ def faint_grid(axes: Axes, axis: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
+def lowest_labelled(grid: NDArray[Any], panels: int, columns: int, label: str) -> None:
+    """Name the x axis under the lowest panel of each column, and hide what is left over of the grid."""
+    for axes in grid[max(0, panels - columns) : panels]:
+        axes.set_xlabel(label)
+        axes.tick_params(labelbottom=True)
+    for axes in grid[panels:]:
+        axes.set_visible(False)
+
+
 def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
     """The series of all panels by name, each once, under the plot, which keeps its size."""
     series = {}

@@ -19,6 +19,7 @@ from cl_runner.report.drawing import (
     legend_below,
     look,
     looks,
+    lowest_labelled,
     new_figure,
     sample_sizes,
     style,
@@ -36,7 +37,7 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
     table = part.table[part.table[metric].notna()][:_RANKED]
     names = part.labels()
     with style():
-        figure = new_figure(7, 1.6 + 0.27 * len(table))
+        figure = new_figure(min(10.0, 3.6 + 0.085 * max(map(len, names[table.index]))), 1.6 + 0.27 * len(table))
         axes = figure.add_subplot()
         for place, setting in enumerate(table.index):
             as_method = look(part.methods.index(part.method[setting]) if part.methods else 0)
@@ -125,10 +126,7 @@ def draw_significance(part: Summary, histograms: Mapping[int, pd.DataFrame], suf
         for axes, layer in zip(grid, layers, strict=False):
             axes.set_title(f"layer {layer}" + (" (output)" if layer == layers[-1] else ""), fontsize=10)
             faint_grid(axes)
-        for axes in grid[len(layers) :]:
-            axes.set_visible(False)
-        for axes in grid[-columns:]:
-            axes.set_xlabel("log10 of significance")
+        lowest_labelled(grid, len(layers), columns, "log10 of significance")
         # The lowest tail of a distribution over many decades would leave no room for the rest.
         grid[0].set_xlim(left=min(lows, default=-1.0))
         grid[0].set_ylim(bottom=0)

@@ -15,6 +15,7 @@ from cl_runner.report.drawing import (
     legend_below,
     log_spaced,
     looks,
+    lowest_labelled,
     new_figure,
     sample_sizes,
     style,
@@ -59,10 +60,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
             scale.apply(axes)
             axes.set_title(panel, fontsize=10)
             faint_grid(axes)
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        for axes in grid[-columns:]:
-            axes.set_xlabel(key)
+        lowest_labelled(grid, min(len(panels), _PANELS), columns, key)
         for axes in grid[::columns]:
             axes.set_ylabel(f"{words} in %")
         if len(names) > 1:
