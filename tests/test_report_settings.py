@@ -45,14 +45,14 @@ def test_what_a_method_determines_is_not_shown_unless_it_varies_within() -> None
         seed=[0, 1, 2, 3],
         model=["mlp", "mlp", "mlp", "mlp"],
     )
-    keys, follows = distinguishing(table, list(table))
+    keys, follows = distinguishing(table, table.columns.tolist())
     assert keys == ["method", "method.ewc_lambda", "fisher.samples"]
     assert follows == {"method.mask": "method", "freeze": "method", "train.epochs": "method"}
 
 
 def test_what_varies_without_a_second_method_is_shown() -> None:
     table = frame(method=["ewc", "ewc"], freeze=[0.0, 0.5], benchmark=["a", "b"], benchmark__tasks=[5, 10])
-    keys, follows = distinguishing(table, list(table))
+    keys, follows = distinguishing(table, table.columns.tolist())
     assert keys == ["benchmark", "freeze"]
     assert follows == {"benchmark.tasks": "benchmark"}
 
@@ -82,7 +82,7 @@ def test_where(condition: str, rows: list[int]) -> None:
         benchmark__normalize=[True, False, False],
         model__hidden=[[100, 50], [100], [7]],
     )
-    assert select(table, list(table), condition, "--where").index.tolist() == rows
+    assert select(table, table.columns.tolist(), condition, "--where").index.tolist() == rows
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_where(condition: str, rows: list[int]) -> None:
 def test_where_that_selects_nothing(condition: str, message: str) -> None:
     table = frame(method=["ewc", "mask"], freeze=[0.7, 0.5])
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
-        select(table, list(table), condition, "--where")
+        select(table, table.columns.tolist(), condition, "--where")
 
 
 def test_labels_tell_settings_apart_and_no_more() -> None:
     table = frame(method=["finetune", "ewc", "ewc"], method__ewc_lambda=[0.0, 1.0, 10.0])
-    assert labels(table, list(table)) == ["finetune", "ewc, ewc_lambda=1", "ewc, ewc_lambda=10"]
+    assert labels(table, table.columns.tolist()) == ["finetune", "ewc, ewc_lambda=1", "ewc, ewc_lambda=10"]
     table = frame(train__batch_size=[32, 64], fisher__batch_size=[1, 2])
-    assert labels(table, list(table))[0] == "train.batch_size=32, fisher.batch_size=1"
+    assert labels(table, table.columns.tolist())[0] == "train.batch_size=32, fisher.batch_size=1"
