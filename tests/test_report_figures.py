@@ -137,7 +137,7 @@ def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     assert "The best 25 of 32 settings." in draw_ranking(summary).caption
     sweep = draw_sweep(summary, "freeze")
     assert {"ewc", "global_mask", "ewc_lambda=1", "ewc_lambda=1000"} <= set(texts(sweep.svg))
-    assert "left out" not in sweep.caption
+    assert "run with one" not in sweep.caption
 
 
 def test_settings_that_were_not_swept_are_left_out_of_a_full_figure(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_settings_that_were_not_swept_are_left_out_of_a_full_figure(tmp_path: Pa
         write_run(tmp_path / f"a{number}", 0.5, freeze=number % 2, method__ewc_lambda=float(number // 2))
     write_run(tmp_path / "b", 0.7, method="finetune", method__ewc_lambda=99.0)
     sweep = draw_sweep(summary_of(tmp_path), "freeze")
-    assert "left out, but for each method's best" in sweep.caption
+    assert "Of settings run with one freeze only, at most each method's best is shown." in sweep.caption
     assert "finetune" not in set(texts(sweep.svg))
 
 

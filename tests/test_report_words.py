@@ -53,7 +53,9 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     found = verdict_on(tmp_path)
     assert "average accuracy 70.0 % (1 run)" in found.answer
     assert "cannot be judged: the two share 1 seed." in found.lead
-    assert any(line.startswith("One seed says nothing of the spread") for line in found.cautions)
+    assert any(
+        line.startswith("One seed says nothing of the spread between seeds, so there is no") for line in found.cautions
+    )
 
 
 def test_no_shared_seed(tmp_path: Path) -> None:

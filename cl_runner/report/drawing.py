@@ -22,6 +22,8 @@ MARKERS = "osD^vPX"
 _LINES = ["-", "--", ":", "-."]
 # Looks black in a PNG and is replaced by the colour of the page's text in an SVG.
 INK = "#010203"
+# Inches that a phone still shows as a whole.
+NARROW = 5.2
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -64,7 +66,7 @@ def style() -> Iterator[None]:
 
 def finish(figure: Figure, name: str, title: str, subtitle: str, caption: str) -> Drawing:
     """The figure as SVG, with text as text and `currentColor` as ink, and as PNG on white."""
-    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=10.5)
     svg, png = io.StringIO(), io.BytesIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(

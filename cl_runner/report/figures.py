@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cl_runner.report.collect import METRICS
 from cl_runner.report.drawing import (
     INK,
+    NARROW,
     Drawing,
     faint_grid,
     finish,
@@ -37,7 +38,7 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
     table = part.table[part.table[metric].notna()][:_RANKED]
     names = part.labels()
     with style():
-        figure = new_figure(min(10.0, 3.6 + 0.085 * max(map(len, names[table.index]))), 1.6 + 0.27 * len(table))
+        figure = new_figure(min(10.0, 3.4 + 0.08 * max(map(len, names[table.index]))), 1.6 + 0.27 * len(table))
         axes = figure.add_subplot()
         for place, setting in enumerate(table.index):
             as_method = look(part.methods.index(part.method[setting]) if part.methods else 0)
@@ -64,7 +65,7 @@ def draw_accuracy_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.fl
     """Accuracy on the tasks so far after each task; `matrices` `(n, T, T)` of the runs, by setting."""
     names, ways = part.labels(), looks([part.method[setting] for setting in matrices], part.methods)
     with style():
-        figure = new_figure(6, 3.9)
+        figure = new_figure(NARROW, 3.7)
         axes = figure.add_subplot()
         for number, (setting, stack) in enumerate(matrices.items()):
             curves = np.stack([stack[:, k, : k + 1].mean(axis=1) for k in range(stack.shape[1])])
@@ -78,7 +79,7 @@ def draw_accuracy_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.fl
         axes.set(xlabel="tasks learned", ylabel="test accuracy in %")
         faint_grid(axes)
         legend_below(figure, [axes])
-        subtitle = f"mean over the tasks learned so far and over runs, 95 % interval, {sample_sizes(part.table)}"
+        subtitle = f"mean over tasks so far, 95 % interval over runs, {sample_sizes(part.table)}"
         return finish(
             figure, f"accuracy_over_tasks{suffix}", "Accuracy over the task sequence", subtitle, _of(part, matrices)
         )
@@ -93,7 +94,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
         for axes, (setting, stack) in zip(grid, matrices.items(), strict=False):
             mesh = _heat_map(axes, 100 * stack.mean(axis=0))
-            axes.set_title(f"{textwrap.fill(names[setting], 28)} (n = {len(stack)})", fontsize=9)
+            axes.set_title(textwrap.fill(f"{names[setting]} (n = {len(stack)})", 28), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
         figure.colorbar(mesh, ax=list(grid), label="test accuracy in %", shrink=0.8)
@@ -148,7 +149,7 @@ def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
     front = table.index[pareto_front(learned.to_numpy(), forgotten.to_numpy())]
     groups = part.methods or [""]
     with style():
-        figure = new_figure(6, 4.6)
+        figure = new_figure(NARROW, 4.2)
         axes = figure.add_subplot()
         for number, method in enumerate(groups):
             rows = percent[part.method[table.index] == method]
@@ -173,7 +174,7 @@ def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
         axes.set(xlabel="average forgetting in % (less is better)", ylabel="learning accuracy in %")
         faint_grid(axes, "both")
         legend_below(figure, [axes])
-        subtitle = f"up and to the left is better; mean and 95 % intervals over runs, {sample_sizes(table)}"
+        subtitle = f"up and left is better; mean and 95 % intervals, {sample_sizes(table)}"
         caption = "Numbers on the front are the table's. A setting off the front is beaten by one on it."
         return finish(figure, f"learned_remembered{suffix}", "Learned against remembered", subtitle, caption)
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cl_runner.report.drawing import (
+    NARROW,
     Drawing,
     faint_grid,
     finish,
@@ -45,7 +46,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
     with style():
         columns = min(3, len(panels))
         rows_of_panels = math.ceil(min(len(panels), _PANELS) / columns)
-        figure = new_figure(max(6.0, 3.2 * columns), 1.3 + 2.4 * rows_of_panels + 0.5 * (not split))
+        figure = new_figure(max(NARROW, 3.2 * columns), 1.3 + 2.4 * rows_of_panels + 0.5 * (not split))
         grid = figure.subplots(rows_of_panels, columns, sharex=True, sharey=True, squeeze=False).ravel()
         scale = _Axis(table[key])
         for axes, (panel, rows) in zip(grid, panels, strict=False):
@@ -68,7 +69,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
         subtitle = f"mean and 95 % interval over runs, {sample_sizes(part.table)}"
         caption = "Lines are moved a little sideways, so as not to hide each other."
         if len(table) < len(part.table):
-            caption += f" Settings that were run with one {key} only are left out, but for each method's best."
+            caption += f" Of settings run with one {key} only, at most each method's best is shown."
         count = table["series"].nunique()
         if count > len(names) or len(panels) > _PANELS:
             caption += f" Shown: {len(names)} of {count} lines, {min(len(panels), _PANELS)} of {len(panels)} panels."

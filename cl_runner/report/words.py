@@ -41,14 +41,15 @@ def verdict(problem: str, part: Summary) -> Verdict:
     place = f"the {which} of {len(names)} settings" if len(names) > 1 else "the only setting here"
     answer = f"Use {name}: {words} {estimate(best, metric)} ({runs_in_words(n)}), {place}."
     twins = [names[row] for row in rivals.index[rivals["same"]]]
-    others = rivals[~rivals["same"]]
+    others = rivals[~rivals["same"] & part.table.loc[rivals.index, metric].notna()]
     cautions = []
     if twins:
         cautions.append(f"{_listed(twins)} gave the very same numbers: what tells them apart has no effect.")
     lead = "" if others.empty else _lead(others, names)
     seeds = part.runs.loc[part.runs["setting"] == part.table.index[0], "seed"].nunique()
     if seeds == 1:
-        cautions.append("One seed says nothing of the spread between runs: there is no interval. Run more seeds.")
+        interval = ", so there is no interval" if n == 1 else ", which the interval thus leaves out"
+        cautions.append(f"One seed says nothing of the spread between seeds{interval}. Run more seeds.")
     elif seeds < FEW_SEEDS:
         cautions.append(f"{seeds} seeds are few: such intervals are too narrow. Run {FEW_SEEDS} or more to be sure.")
     if len(names) > 1 and seeds > 1:
@@ -67,7 +68,7 @@ def _lead(others: pd.DataFrame, names: pd.Series) -> str:
     clear = "outside the interval, which lies above 0" if low > 0 else "not clear, as the interval reaches 0"
     if low > 0 and seeds < FEW_SEEDS:
         clear += f", though {seeds} seeds are weak evidence"
-    close = int((others["low"] <= 0).sum())
+    close = int((~(others["low"] > 0)).sum())
     open_ones = f" In all, {close} of {len(others)} others cannot be told from it." if len(others) > 1 and close else ""
     return f"{against} {size}: {clear}.{open_ones}"
 
