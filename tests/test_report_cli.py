@@ -110,6 +110,14 @@ def test_metric_where_and_group_by(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_counts_are_whole_also_beside_numbers_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(folder), "--group-by", "freeze"]) == 0
+    output = capsys.readouterr().out
+    assert "│ 0.5    │ 3 │ 71.0 [70.0, 72.0] │" in output
+    assert '<td data-sort="3.0">3</td>' in (folder / "report" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_comparison(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conditions = ["--compare", "method=global_mask freeze=0.9", "method=ewc"]
     assert main([str(folder), *conditions, "--format", "csv"]) == 0

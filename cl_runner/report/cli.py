@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.files import write_atomically
@@ -96,7 +97,9 @@ def report(arguments: Sequence[str]) -> None:
             notes.print(f"pooled over {', '.join(pooled)}", markup=False, highlight=False, soft_wrap=True)
     said = console if options.format == "table" else notes
     show_left_out(said, found.left_out)
-    said.print(f"\nreport in [bold]{out}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True)
+    said.print(
+        f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
+    )
 
 
 def _found(folders: Sequence[Path], notes: Console) -> Runs:

@@ -62,7 +62,7 @@ def _rows(summary: Summary, verdicts: Sequence[Verdict], metrics: Sequence[str])
     for number, (_, row) in enumerate(summary.table.iterrows()):
         cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
-        cells.append(_number_cell(str(row["n"]), row["n"]))
+        cells.append(_number_cell(str(int(row["n"])), row["n"]))
         estimates = [_estimate_cell(row, metric) for metric in metrics]
         lead = Cell("best", "", "0") if number not in rivals.index else _lead_cell(*rivals.loc[number])
         rows.append([*cells, estimates[0], lead, *estimates[1:]])

@@ -39,7 +39,7 @@ def show(
     for name in [summary.metric, *others]:
         table.add_column(name.replace("_", "\n"), justify="right")
     for number, (_, row) in enumerate(summary.table.iterrows(), 1):
-        values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(row["n"])]
+        values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(int(row["n"]))]
         estimates = [estimate(row, name).replace(" %", "") for name in [summary.metric, *others]]
         table.add_row(*values, f"[bold]{escape(estimates[0])}[/bold]", *(text.split(" ")[0] for text in estimates[1:]))
     # A table wider than the screen is better than one with numbers cut off.

@@ -95,9 +95,8 @@ def runs_in_words(count: int, noun: str = "run") -> str:
 
 
 def pooled_over(runs: pd.DataFrame, settings: Sequence[str], keys: Sequence[str], follows: dict[str, str]) -> list[str]:
-    """Settings that vary within the groups by `keys`, over which the means are thus taken."""
-    candidates = [key for key in settings if key not in {*BOOKKEEPING, *keys}]
-    free = [key for key in candidates if not (key in follows and follows[key] in keys)]
+    """Settings that vary within the groups by `keys`, over which means are thus taken; not what follows from one."""
+    free = [key for key in settings if key not in {*BOOKKEEPING, *keys, *follows}]
     if not keys:
         return varying(runs, free)
     grouped = runs.groupby(list(keys), dropna=False)
