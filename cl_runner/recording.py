@@ -28,6 +28,7 @@ _TABLES = {
     "training.csv": ["task", "epoch", "data_loss", "penalty", "l1", "seconds", "samples_per_second"],
     "learning_curves.csv": ["task", "epoch", "eval_task", "accuracy"],
     "significance.csv": ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
+    "significance_histograms.csv": ["task", "layer", "low", "count"],
     "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
 }
 _FOLDERS = ["significance", "masks", "checkpoints"]
@@ -62,16 +63,19 @@ def task_state(
         f"{folder}/task_{task}.safetensors": save({name: tensor.contiguous() for name, tensor in tensors.items()})
         for folder, tensors in folders.items()
     }
-    statistics, layers = [], []
+    statistics, histograms, layers = [], [], []
     for layer, values in enumerate(joined_layers(significance)):
         found = log_histogram(values)
         numbers = [found.mode, found.median, found.p5, found.p95, found.zero_share]
         statistics.append([task, layer, *map(_short, numbers)])
+        bins = zip(found.edges.tolist(), found.counts.tolist(), strict=False)
+        histograms += [[task, layer, low, count] for low, count in bins]
     for layer, free in enumerate(joined_layers(trainable)):
         weight = parameters[f"layers.{layer}.weight"]
         counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
         layers.append([task, layer, *counts])
-    return TaskState(files, {"significance.csv": statistics, "layers.csv": layers})
+    tables = {"significance.csv": statistics, "significance_histograms.csv": histograms, "layers.csv": layers}
+    return TaskState(files, tables)
 
 
 class Recorder:

@@ -1,11 +1,16 @@
 """Statistics of significance, the Fisher diagonal, on a logarithmic scale."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 BIN_WIDTH = 0.25
 

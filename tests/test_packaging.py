@@ -23,7 +23,7 @@ def test_the_wheel_holds_every_config_and_module(built: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"cl_runner/{path.relative_to(ROOT)}" in names
-    for path in (ROOT / "cl_runner").glob("*.py"):
+    for path in (path for kind in ("*.py", "*.html") for path in (ROOT / "cl_runner").rglob(kind)):
         assert str(path.relative_to(ROOT)) in names
 
 

@@ -22,6 +22,7 @@ from cl_runner.fisher import fisher_diagonal
 from cl_runner.recording import Recorder
 from cl_runner.results import Run, load_run
 from cl_runner.runner import describe, run_stack
+from cl_runner.significance import BIN_WIDTH
 from cl_runner.stack import Stack
 from cl_runner.training import Epoch
 
@@ -78,6 +79,7 @@ def test_every_file_is_there_and_no_other(run: Run) -> None:
         "metrics.json",
         "run.json",
         "significance.csv",
+        "significance_histograms.csv",
         "significance_histograms.png",
         "training.csv",
         "training.png",
@@ -180,6 +182,20 @@ def test_significance_csv(run: Run) -> None:
         assert float(row["median"]) == pytest.approx(np.median(logs), rel=1e-5)
         assert float(row["p95"]) == pytest.approx(np.percentile(logs, 95), rel=1e-5)
         assert float(row["zero_share"]) == pytest.approx((values == 0).mean())
+
+
+def test_significance_histograms_csv(run: Run) -> None:
+    found = rows(run, "significance_histograms.csv")
+    assert list(found[0]) == ["task", "layer", "low", "count"]
+    for task, layer in {(row["task"], row["layer"]) for row in found}:
+        tensors = run.significance[int(task)]
+        values = np.concatenate([tensors[f"layers.{layer}.{kind}"].numpy().ravel() for kind in ("weight", "bias")])
+        logs = np.log10(values[values > 0].astype(np.float64))
+        bins = [(float(row["low"]), int(row["count"])) for row in found if (row["task"], row["layer"]) == (task, layer)]
+        assert sum(count for _, count in bins) == len(logs)
+        assert all(low == BIN_WIDTH * round(low / BIN_WIDTH) for low, _ in bins)
+        for low, count in bins:
+            assert count == ((low <= logs) & (logs < low + BIN_WIDTH)).sum()
 
 
 def test_training_csv_and_learning_curves(run: Run) -> None:

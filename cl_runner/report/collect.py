@@ -1,0 +1,133 @@
+"""From folders to a table of finished runs, and a list of what was left out of it."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cl_runner.files import COMPLETE
+from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
+
+FAILED = "failed.json"
+METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
+
+# libyaml's parser is ten times as fast, but not in every build of PyYAML.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that no number of the report contains; `state` is failed, unfinished, unreadable or duplicate."""
+
+    directory: Path
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Runs:
+    """`table` has a row per finished run: `directory`, the columns `settings`, and `METRICS` from 0 to 1 (NaN: null).
+
+    Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`.
+    """
+
+    table: pd.DataFrame
+    settings: list[str]
+    left_out: list[LeftOut]
+
+
+def collect(folders: Iterable[Path]) -> Runs:
+    """Every run in and below `folders`; of runs with the same settings and seed the first one only."""
+    found: dict[Path, dict[str, Any]] = {}
+    left_out: list[LeftOut] = []
+    for directory in _directories(folders):
+        if (directory / COMPLETE).exists():
+            try:
+                found[directory] = _settings(directory) | _metrics(directory)
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                left_out.append(LeftOut(directory, "unreadable", _one_line(error)))
+        elif (directory / FAILED).exists():
+            left_out.append(LeftOut(directory, "failed", _failure(directory)))
+        else:
+            left_out.append(LeftOut(directory, "unfinished", f"it has no {COMPLETE}: interrupted, or still running"))
+    settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in METRICS))
+    left_out += _drop_duplicates(found, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
+    columns = {key: as_column([row.get(key) for row in found.values()]) for key in settings}
+    metrics = {name: pd.Series([row[name] for row in found.values()], dtype=float) for name in METRICS}
+    table = pd.DataFrame({"directory": [str(directory) for directory in found]} | columns | metrics)
+    return Runs(table, settings, left_out)
+
+
+def _directories(folders: Iterable[Path]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for folder in folders:
+        for place, inner, files in os.walk(folder):
+            directory = Path(place)
+            composed = ".hydra" in inner and (directory / ".hydra" / "config.yaml").exists()
+            # Jobs of a sweep are numbered: 10 comes after 9.
+            inner[:] = sorted((name for name in inner if name[0] != "."), key=lambda name: (name.zfill(12), name))
+            if (composed or COMPLETE in files or FAILED in files) and directory.resolve() not in seen:
+                seen.add(directory.resolve())
+                yield directory
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    file = directory / ".hydra" / "config.yaml"
+    config = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    if not isinstance(config, Mapping) or not isinstance(config.get("seed"), int):
+        raise ValueError(".hydra/config.yaml: it has no seed")
+    return {NAMES.get(key, key): value for key, value in _flat(config, "")}
+
+
+def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _metrics(directory: Path) -> dict[str, float]:
+    content = json.loads((directory / COMPLETE).read_text(encoding="utf-8"))
+    if not isinstance(content, Mapping) or content.get(METRICS[0]) is None:
+        raise ValueError(f"{COMPLETE}: it has no {METRICS[0]}")
+    metrics = {name: math.nan if content.get(name) is None else content[name] for name in METRICS}
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+            raise ValueError(f"{COMPLETE}: {name} is no number but {value!r}")
+    return metrics
+
+
+def _failure(directory: Path) -> str:
+    try:
+        content = json.loads((directory / FAILED).read_text(encoding="utf-8"))
+        return " ".join(str(content["reason"]).split())
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{FAILED} cannot be read"
+
+
+def _drop_duplicates(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list[LeftOut]:
+    first: dict[tuple[str, ...], Path] = {}
+    dropped = []
+    for directory, row in list(found.items()):
+        same = first.setdefault(tuple(shown(row.get(key)) for key in keys), directory)
+        if same != directory:
+            dropped.append(LeftOut(directory, "duplicate", f"same settings and seed as {same}"))
+            del found[directory]
+    return dropped
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename).name}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f"{COMPLETE}: not valid JSON: {error}"
+    if isinstance(error, yaml.YAMLError):
+        return ".hydra/config.yaml: not valid YAML: " + " ".join(str(error).split())
+    return " ".join(str(error).split())

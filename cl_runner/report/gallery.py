@@ -1,0 +1,122 @@
+"""Which figures a report has, and what they are drawn from besides the summary."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cl_runner.report.drawing import Drawing
+from cl_runner.report.figures import (
+    chosen,
+    draw_accuracy_over_tasks,
+    draw_matrices,
+    draw_ranking,
+    draw_significance,
+    draw_tradeoff,
+)
+from cl_runner.report.settings import varying
+from cl_runner.report.summary import Summary
+from cl_runner.report.sweeps import draw_sweep
+
+# More settings than this are too many for one figure.
+_CURVES, _MATRICES, _HISTOGRAMS = 7, 9, 6
+_PROBLEMS = 4
+_Content = TypeVar("_Content")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together, under a heading (empty: none), and notes on what they lack."""
+
+    heading: str
+    drawings: list[Drawing]
+    notes: list[str]
+
+
+def draw_sections(summary: Summary) -> list[Section]:
+    """The figures of each problem by itself, and before these the metric across problems."""
+    parts = summary.parts()
+    if len(parts) == 1:
+        return [Section("", *draw_problem(parts[0][1], ""))]
+    across = [draw_sweep(summary, key) for key in summary.problems]
+    drawn = parts[:_PROBLEMS]
+    left = (
+        [f"Drawn are {len(drawn)} of {len(parts)} benchmarks; choose others by --where."] if parts[_PROBLEMS:] else []
+    )
+    found = [Section("Across benchmarks", across, left)]
+    return found + [Section(name, *draw_problem(part, f"-{number}")) for number, (name, part) in enumerate(drawn, 1)]
+
+
+def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:
+    """The figures of one problem, file names ending in `suffix`, and notes on what could not be drawn."""
+    notes: list[str] = []
+    if part.table[part.metric].isna().all():
+        return [], []
+    drawings = [draw_ranking(part, suffix)]
+    drawings += [draw_sweep(part, key, suffix) for key in varying(part.table, part.keys) if key != "method"]
+    if part.table["average_forgetting"].notna().any():
+        drawings.append(draw_tradeoff(part, suffix))
+    matrices = {
+        setting: _largest(stack)
+        for setting, stack in _read(part, chosen(part, _MATRICES), accuracy_matrix, notes).items()
+    }
+    curves = {setting: matrices[setting] for setting in chosen(part, _CURVES) if setting in matrices}
+    if matrices:
+        drawings += [draw_accuracy_over_tasks(part, curves, suffix), draw_matrices(part, matrices, suffix)]
+    histograms = _read(part, chosen(part, _HISTOGRAMS), significance_histograms, notes)
+    if histograms:
+        added = {setting: pd.concat(tables) for setting, tables in histograms.items()}
+        drawings.append(draw_significance(part, added, suffix))
+    return drawings, notes
+
+
+def accuracy_matrix(directory: Path) -> NDArray[np.float64]:
+    """The matrix `(T, T)` that a run recorded: row after task i, column on task j.
+
+    Raises:
+        OSError, ValueError: it is missing or damaged.
+    """
+    matrix = pd.read_csv(directory / "accuracy_matrix.csv", index_col="after_task").to_numpy(dtype=float)
+    if not matrix.size or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError("not square")
+    return matrix
+
+
+def significance_histograms(directory: Path) -> pd.DataFrame:
+    """The rows `task, layer, low, count` that a run recorded.
+
+    Raises:
+        OSError, ValueError: they are missing or damaged.
+    """
+    columns = {"task": int, "layer": int, "low": float, "count": int}
+    return pd.read_csv(directory / "significance_histograms.csv", dtype=columns, usecols=list(columns))
+
+
+def _read(
+    part: Summary, settings: Iterable[int], read: Callable[[Path], _Content], notes: list[str]
+) -> dict[int, list[_Content]]:
+    """What the runs of each setting recorded; a setting none of whose runs has it is left out."""
+    found: dict[int, list[_Content]] = {}
+    missing = []
+    for setting in settings:
+        for directory in part.runs.loc[part.runs["setting"] == setting, "directory"]:
+            try:
+                found.setdefault(setting, []).append(read(Path(directory)))
+            except (OSError, ValueError):
+                missing.append(directory)
+        if not found.get(setting):
+            found.pop(setting, None)
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        notes.append(f"{read.__name__}.csv is missing or damaged in {missing[0]}{more}: the figure lacks these runs.")
+    return found
+
+
+def _largest(matrices: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The matrices `(n, T, T)` of the longest task sequence: others may have been pooled with it."""
+    most = max(len(matrix) for matrix in matrices)
+    return np.stack([matrix for matrix in matrices if len(matrix) == most])

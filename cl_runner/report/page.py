@@ -1,0 +1,103 @@
+"""The report as one self-contained HTML page."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from cl_runner.report.collect import METRICS, LeftOut
+from cl_runner.report.comparison import Comparison
+from cl_runner.report.gallery import Section
+from cl_runner.report.settings import shown
+from cl_runner.report.summary import Summary
+from cl_runner.report.words import Verdict, comparison_in_words, estimate, left_out_in_words, points, runs_in_words
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A field of the page's table: what it shows, what is smaller beside it, and what it is sorted by."""
+
+    text: str
+    note: str
+    sort: str
+
+
+def page(
+    summary: Summary,
+    verdicts: Sequence[Verdict],
+    sections: Sequence[Section],
+    left_out: Sequence[LeftOut],
+    comparison: Comparison | None,
+    facts: dict[str, str],
+    fixed: dict[str, str],
+) -> str:
+    """The page; `facts` are lines on how it was made, `fixed` the settings that all runs have in common."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("cl_runner.report") / "page.html").read_text(encoding="utf-8"))
+    metrics = [summary.metric, *(name for name in METRICS if name != summary.metric)]
+    names = [name.replace("_", " ") for name in metrics]
+    return template.render(
+        title=f"{runs_in_words(len(summary.runs))}, {runs_in_words(len(summary.table), 'setting')}",
+        verdicts=verdicts,
+        columns=["#", *summary.keys, "n", f"{names[0]} in %", "lead of the best", *names[1:]],
+        rows=_rows(summary, verdicts, metrics),
+        sections=[(section, [(drawing, _inline(drawing.svg)) for drawing in section.drawings]) for section in sections],
+        left_out=left_out,
+        left_out_words=left_out_in_words(left_out),
+        comparison=comparison,
+        comparison_lines=comparison_in_words(comparison) if comparison else [],
+        comparison_rows=_comparison_rows(comparison) if comparison else [],
+        facts=facts,
+        fixed=fixed,
+    )
+
+
+def _rows(summary: Summary, verdicts: Sequence[Verdict], metrics: Sequence[str]) -> list[list[Cell]]:
+    rivals = pd.concat([verdict.rivals for verdict in verdicts])
+    rows = []
+    for number, (_, row) in enumerate(summary.table.iterrows()):
+        cells = [_number_cell(str(number + 1), number)]
+        cells += [_setting_cell(row[key]) for key in summary.keys]
+        cells.append(_number_cell(str(int(row["n"])), row["n"]))
+        estimates = [_estimate_cell(row, metric) for metric in metrics]
+        lead = Cell("best", "", "0") if number not in rivals.index else _lead_cell(*rivals.loc[number])
+        rows.append([*cells, estimates[0], lead, *estimates[1:]])
+    return rows
+
+
+def _setting_cell(value: object) -> Cell:
+    return Cell(shown(value), "", shown(value))
+
+
+def _number_cell(text: str, value: float, note: str = "") -> Cell:
+    return Cell(text, note, "" if math.isnan(value) else repr(float(value)))
+
+
+def _estimate_cell(row: pd.Series, metric: str) -> Cell:
+    mean, _, interval = estimate(row, metric).partition(" %")
+    return _number_cell(mean, row[metric], interval.strip())
+
+
+def _lead_cell(lead: float, low: float, high: float, _seeds: int, same: bool) -> Cell:
+    if same:
+        return Cell("0", "same numbers", "0")
+    sure = "" if low > 0 else " not clear"
+    text, _, interval = points(lead, low, high).partition(" ")
+    return _number_cell(text, lead, f"{interval}{sure}" if interval else "no interval")
+
+
+def _comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:
+    return [
+        (row["metric"].replace("_", " "), points(row["difference"], row["low"], row["high"]))
+        for _, row in comparison.table.iterrows()
+    ]
+
+
+def _inline(svg: str) -> str:
+    """The SVG as a part of HTML, which has no use for its prolog and its addresses of standards."""
+    svg = svg[svg.index("<svg") :].replace("xlink:href", "href")
+    return re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)

@@ -1,0 +1,123 @@
+"""The metric against a swept setting."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from cl_runner.report.drawing import (
+    NARROW,
+    Drawing,
+    faint_grid,
+    finish,
+    legend_below,
+    log_spaced,
+    looks,
+    lowest_labelled,
+    new_figure,
+    sample_sizes,
+    style,
+    with_intervals,
+)
+from cl_runner.report.settings import labels, shown, varying
+from cl_runner.report.summary import Summary
+
+_LINES, _PANELS = 7, 6
+
+
+def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
+    """The metric against the swept setting `key`; a line for each combination of the others, methods side by side."""
+    metric, words = part.metric, part.metric.replace("_", " ")
+    others = [other for other in varying(part.table, part.keys) if other != key]
+    table, split = _lines_along(part, key, others), ""
+    if _series(table, others).nunique() > _LINES:
+        split = min(others, key=lambda other: (other != "method", table[other].nunique(dropna=False)))
+    within = [other for other in others if other != split]
+    table = table.assign(series=_series(table, within))
+    firsts = table[~table["series"].duplicated()][:_LINES]
+    names = labels(firsts, within)
+    methods = firsts["method"].map(shown).tolist() if "method" in within else [""] * len(firsts)
+    ways = looks(methods, part.methods)
+    panels = [(shown(value), rows) for value, rows in table.groupby(split, sort=False, dropna=False)] if split else []
+    panels = panels or [("", table)]
+    with style():
+        columns = min(3, len(panels))
+        rows_of_panels = math.ceil(min(len(panels), _PANELS) / columns)
+        figure = new_figure(max(NARROW, 3.2 * columns), 1.3 + 2.4 * rows_of_panels + 0.5 * (not split))
+        grid = figure.subplots(rows_of_panels, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        scale = _Axis(table[key])
+        for axes, (panel, rows) in zip(grid, panels, strict=False):
+            for number, series in enumerate(firsts["series"]):
+                points = rows[rows["series"] == series].sort_values(key)
+                ends = points[f"{metric}_low"].to_numpy(), points[f"{metric}_high"].to_numpy()
+                shift = number - (len(names) - 1) / 2
+                places, mean = scale.places(points[key]), points[metric].to_numpy()
+                with_intervals(axes, places, mean, ends, ways[number], shift, names[number])
+            axes.margins(x=0.08)
+            axes.autoscale_view()
+            scale.apply(axes)
+            axes.set_title(panel, fontsize=10)
+            faint_grid(axes)
+        lowest_labelled(grid, min(len(panels), _PANELS), columns, key)
+        for axes in grid[::columns]:
+            axes.set_ylabel(f"{words} in %")
+        if len(names) > 1:
+            legend_below(figure, grid)
+        subtitle = f"mean and 95 % interval over runs, {sample_sizes(part.table)}"
+        caption = "Lines are moved a little sideways, so as not to hide each other."
+        if len(table) < len(part.table):
+            caption += f" Of settings run with one {key} only, at most each method's best is shown."
+        count = table["series"].nunique()
+        if count > len(names) or len(panels) > _PANELS:
+            caption += f" Shown: {len(names)} of {count} lines, {min(len(panels), _PANELS)} of {len(panels)} panels."
+        return finish(figure, f"sweep_{key}{suffix}", f"{words.capitalize()} against {key}", subtitle, caption)
+
+
+class _Axis:
+    """Places of a setting's values on the x axis: numbers where they are, words one after the other."""
+
+    def __init__(self, values: pd.Series) -> None:
+        self.numeric = values.dtype.kind in "if" and not values.isna().any()
+        self.values = sorted(values.unique(), key=None if self.numeric else shown)
+
+    def places(self, values: pd.Series) -> NDArray[np.float64]:
+        if self.numeric:
+            return values.to_numpy(dtype=float)
+        known = [shown(value) for value in self.values]
+        return np.array([known.index(shown(value)) for value in values], dtype=float)
+
+    def apply(self, axes: Axes) -> None:
+        if not self.numeric:
+            axes.set_xticks(range(len(self.values)), [shown(value) for value in self.values])
+            axes.set_xlim(-0.5, len(self.values) - 0.5)
+            return
+        if log_spaced(self.values):
+            if self.values[0] > 0:
+                axes.set_xscale("log")
+            else:
+                # Zero has no logarithm: it stands half a decade left of the rest.
+                axes.set_xscale("symlog", linthresh=self.values[1], linscale=0.5)
+        if len(self.values) <= 10:
+            axes.set_xticks(self.values, [shown(value) for value in self.values])
+            axes.minorticks_off()
+
+
+def _lines_along(part: Summary, key: str, others: Sequence[str]) -> pd.DataFrame:
+    """The rows that make lines along `key`; for reference each method's best of the others, where there is room."""
+    series = _series(part.table, others)
+    single = part.table.groupby(series)[key].nunique(dropna=False).loc[series].to_numpy() == 1
+    if single.all():
+        return part.table
+    best = part.table.index[single][~part.method[single].duplicated()]
+    room = series[~single].nunique() + len(best) <= _LINES
+    left_out = part.table.index.isin(part.table.index[single].difference(best if room else best[:0]))
+    return part.table[~left_out]
+
+
+def _series(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    if not keys:
+        return pd.Series(0, index=table.index)
+    return table.groupby(list(keys), dropna=False, sort=False).ngroup()

@@ -1,0 +1,72 @@
+"""The report in the terminal: a table for people, or the plain data for programs."""
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cl_runner.report.collect import METRICS, LeftOut
+from cl_runner.report.comparison import Comparison
+from cl_runner.report.settings import shown
+from cl_runner.report.summary import Summary
+from cl_runner.report.words import Verdict, comparison_in_words, estimate, left_out_in_words, points
+
+
+def as_text(data: pd.DataFrame, form: str) -> str:
+    """`data` as csv, json or markdown, at full precision; what is missing is empty, null in JSON."""
+    if form == "csv":
+        return data.to_csv(index=False)
+    if form == "json":
+        records = data.astype(object).where(data.notna(), None).to_dict("records")
+        return json.dumps(records, indent=2, allow_nan=False) + "\n"
+    cells = data.map(lambda value: "" if pd.isna(value) else shown(value).replace("|", "\\|"))
+    rows: list[list[str]] = [list(data.columns), ["---"] * len(data.columns), *cells.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def show(
+    console: Console, summary: Summary, verdicts: Sequence[Verdict], comparison: Comparison | None, pooled: str
+) -> None:
+    """The summary as a table, the verdicts, and the comparison if there is one."""
+    others = [name for name in METRICS if name != summary.metric]
+    table = Table(title=f"{summary.metric} in %, 95 % interval; n runs{pooled}", title_justify="left")
+    for key in ["", *summary.keys]:
+        table.add_column(key)
+    table.add_column("n", justify="right")
+    for name in [summary.metric, *others]:
+        table.add_column(name.replace("_", "\n"), justify="right")
+    for number, (_, row) in enumerate(summary.table.iterrows(), 1):
+        values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(int(row["n"]))]
+        estimates = [estimate(row, name).replace(" %", "") for name in [summary.metric, *others]]
+        table.add_row(*values, f"[bold]{escape(estimates[0])}[/bold]", *(text.split(" ")[0] for text in estimates[1:]))
+    # A table wider than the screen is better than one with numbers cut off.
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+    for verdict in verdicts:
+        lines = [verdict.lead, *verdict.cautions]
+        heading = f"{verdict.problem}: " if verdict.problem else ""
+        _say(console, f"\n{heading}{verdict.answer}", "bold")
+        for line in filter(None, lines):
+            _say(console, line)
+    if comparison:
+        _say(console, f"\n{comparison.first} minus {comparison.second}, in percentage points:", "bold")
+        for _, row in comparison.table.iterrows():
+            _say(console, f"{row['metric']:20} {points(row['difference'], row['low'], row['high'])}")
+        for line in comparison_in_words(comparison):
+            _say(console, line)
+
+
+def show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
+    """Which runs are in no number, and why."""
+    if left_out:
+        _say(console, f"\nnot in any number: {left_out_in_words(left_out)}", "yellow")
+    for item in left_out:
+        _say(console, f"  {item.state} {item.directory}: {item.reason}")
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    console.print(line, style=style or None, markup=False, highlight=False, soft_wrap=True)
