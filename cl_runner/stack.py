@@ -4,8 +4,9 @@ All parameters lie in one buffer, layer by layer, so that whatever works per par
 mask, Fisher) is one operation on one tensor; `Layout` gives the views of it.
 
 Runs of one seed see the same samples in the same order: they are a stream. The S streams' samples are fetched
-once each, and the first layers of all networks of a stream are one matrix product. Samples are columns, `(width, B)`:
-so that product's result `(S, R/S · out, B)` is the networks' `(R, out, B)` without a copy.
+once each, and the first layers of the networks of a stream are one matrix product. Samples are columns, `(width, B)`:
+so that product's result `(S, R/S · out, B)` is the networks' `(R, out, B)` without a copy. Where the streams differ in
+their number of runs, those of equally large groups are.
 
 Forward and backward passes are written out, for the Fisher information needs what automatic
 differentiation hides: with ``a`` the input of a Linear layer and ``d = d loss / d (W a + b)`` the
@@ -16,7 +17,7 @@ The tests hold both against autograd.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -160,10 +161,13 @@ class Stack:
         self.gradient = torch.zeros_like(self.parameters)
         self.parameters.grad = self.gradient
         self.layers = self.layout.layers(self.parameters)
-        self._stream_of_row = torch.tensor([self.streams.index(seed) for seed in seeds], device=self.parameters.device)
-        # One product for the first layers of a stream needs its rows side by side, and as many in every stream.
-        each = len(seeds) // len(self.streams)
-        self._shares_inputs = self.seeds == tuple(seed for seed in self.streams for _ in range(each))
+        rows = [self.streams.index(seed) for seed in seeds]
+        # One product for first layers needs their rows side by side, and as many in every group.
+        each = math.gcd(*(len(list(run)) for _, run in groupby(rows)))
+        self._groups = len(rows) // each
+        self._stream_of_row = torch.tensor(rows, device=self.parameters.device)
+        self._stream_of_group = self._stream_of_row[::each].contiguous()
+        self._groups_are_streams = rows[::each] == list(range(len(self.streams)))
         # A step is short enough for making a view to count, so they are made once.
         self._affine = [(bias[..., None], weight) for weight, bias in self._grouped(self.layers)]
         self._gradients = self._grouped(self.layout.layers(self.gradient))
@@ -202,9 +206,9 @@ class Stack:
             inputs: of the streams, `(S, in, B)`.
 
         Returns:
-            The inputs, of which the first layer's weights are one matrix a stream, then `(R, width, B)` each.
+            The inputs, once for each group of networks that have them in common, then `(R, width, B)` each.
         """
-        activations = [inputs if self._shares_inputs else self.per_row(inputs)]
+        activations = [inputs if self._groups_are_streams else inputs.index_select(0, self._stream_of_group)]
         for number, (bias, weight) in enumerate(self._affine):
             if number:
                 self._activate(activations[-1])
@@ -257,7 +261,6 @@ class Stack:
             layer.bias.add_(squares.sum(2))
 
     def _grouped(self, layers: list[Layer]) -> list[Layer]:
-        """The same views, but the first layer's with the rows of all networks that share inputs."""
+        """The same views, but the first layer's with the rows of all networks of a group."""
         weight, bias = layers[0]
-        groups = len(self.streams) if self._shares_inputs else self.layout.runs
-        return [Layer(weight.view(groups, -1, weight.shape[2]), bias.view(groups, -1)), *layers[1:]]
+        return [Layer(weight.view(self._groups, -1, weight.shape[2]), bias.view(self._groups, -1)), *layers[1:]]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from cl_runner.config import Config
@@ -25,29 +25,20 @@ class Job:
 
 
 def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
-    """Divide jobs into stacks of at most `size`, about equal for `workers` that each take one at a time.
+    """Divide jobs into stacks of at most `size`, equal for `workers` that each take one at a time.
 
-    Jobs of a stack have in common all that shapes and training schedule depend on. Those of one seed stay together
-    where they can, since they share samples and the tasks before their settings make a difference.
+    Jobs of a stack have in common all that shapes and training schedule depend on. Those of a seed are neighbours,
+    since they share samples, and the tasks before their settings make a difference.
     """
-    stacks = []
     schedules: dict[Hashable, list[Job]] = {}
     for job in sorted(jobs, key=lambda job: job.config.seed):
         schedules.setdefault(_schedule(job.config), []).append(job)
-    for several in schedules.values():
-        even = math.ceil(len(several) / (workers * math.ceil(len(several) / (workers * size))))
-        stack: list[Job] = []
-        for _, of_seed in groupby(several, key=lambda job: job.config.seed):
-            siblings = list(of_seed)
-            if stack and len(siblings) <= even < len(stack) + len(siblings):
-                stacks.append(stack)
-                stack = []
-            stack += siblings
-            while len(stack) > even:
-                stacks.append(stack[:even])
-                stack = stack[even:]
-        stacks.append(stack)
-    return sorted((stack for stack in stacks if stack), key=len, reverse=True)
+    stacks = []
+    for alike in schedules.values():
+        count = workers * math.ceil(len(alike) / (workers * size))
+        ends = [len(alike) * number // count for number in range(count + 1)]
+        stacks += [alike[start:end] for start, end in pairwise(ends) if end > start]
+    return sorted(stacks, key=len, reverse=True)
 
 
 def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:

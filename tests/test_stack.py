@@ -53,7 +53,7 @@ def test_signals_of_several_losses_are_those_of_each(activation: str) -> None:
             torch.testing.assert_close(joined.unflatten(2, (4, 8))[:, :, number], single)
 
 
-@pytest.mark.parametrize("seeds", [[1, 1, 1, 2, 2, 2], [1, 1, 2], [2, 1, 2, 1]])
+@pytest.mark.parametrize("seeds", [[1, 1, 1, 2, 2, 2], [1, 1, 2, 2, 2, 2], [1, 1, 2], [2, 1, 2, 1]])
 def test_runs_of_a_stream_share_its_samples(seeds: list[int]) -> None:
     stack = Stack([5, 4, 3], "relu", seeds, dtype=torch.float64)
     stack.parameters += torch.randn(stack.layout.numel, dtype=torch.float64)

@@ -22,17 +22,19 @@ def grid(make_config: MakeConfig) -> list[Config]:
 
 @pytest.mark.parametrize(
     ("size", "workers", "lengths"),
-    [(100, 1, [24]), (100, 2, [12, 12]), (8, 1, [8, 8, 8]), (9, 2, [4, 4, 4, 4, 4, 4]), (3, 1, [3] * 8)],
+    [(100, 1, [24]), (100, 2, [12, 12]), (8, 1, [8, 8, 8]), (9, 2, [6] * 4), (3, 1, [3] * 8), (5, 1, [5, 5, 5, 5, 4])],
 )
-def test_stacks_are_even_and_keep_seeds_together(
-    size: int, workers: int, lengths: list[int], grid: list[Config]
-) -> None:
+def test_stacks_are_even_and_seeds_neighbours(size: int, workers: int, lengths: list[int], grid: list[Config]) -> None:
     stacks = divided(jobs_of(grid), size, workers)
     assert [len(stack) for stack in stacks] == lengths
     assert sorted(job.number for stack in stacks for job in stack) == list(range(24))
-    if size >= 4:
-        seeds = [{job.config.seed for job in stack} for stack in stacks]
-        assert sum(map(len, seeds)) == 6
+    for stack in stacks:
+        seeds = [job.config.seed for job in stack]
+        assert seeds == sorted(seeds)
+
+
+def test_fewer_jobs_than_workers(make_config: MakeConfig) -> None:
+    assert [len(stack) for stack in divided(jobs_of([make_config()] * 2), 10, 4)] == [1, 1]
 
 
 def test_what_fixes_shapes_and_schedule_parts_stacks(make_config: MakeConfig) -> None:
