@@ -8,7 +8,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from cl_runner.benchmarks import Benchmark
@@ -46,13 +45,6 @@ class _Run:
     recorder: Recorder
     row: int = 0
     fisher_row: int = 0
-
-
-def warm_up(dataset: str) -> None:
-    """Import what else a run on `dataset` will need: with scikit-learn and the optimiser's parts, three seconds."""
-    torch.optim.Adam([torch.zeros(1)])
-    if dataset == "digits":
-        _dataset(dataset, "")
 
 
 @named_memory_errors()

@@ -4,13 +4,13 @@ The cores of a processor gain more from a stack each than from sharing every sma
 busy elsewhere holds up its own stack alone.
 """
 
-import gc
 import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,11 @@ from cl_runner.sweeps import Job
 if TYPE_CHECKING:
     from cl_runner.training import Epoch
 
+# Parts of scikit-learn that digits need, a second to import.
+_OF_DATASET = {"digits": ["sklearn.datasets", "sklearn.model_selection"]}
+
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+
 # In a worker: where it tells how far it is, a stack being named by its first job's number.
 _messages: "SimpleQueue[tuple[int, float]]"
 
@@ -29,13 +34,17 @@ _messages: "SimpleQueue[tuple[int, float]]"
 class Workers:
     """`count` processes; with one, all is computed in this process.
 
-    They are started at once, and import what they need for `dataset` while jobs are still being composed.
+    What they need for `dataset` is imported from now on, while jobs are still being composed.
     """
 
     def __init__(self, count: int, dataset: str) -> None:
-        self._count, self._dataset = count, dataset
-        self._context = multiprocessing.get_context("spawn")
-        self._start()
+        self._count = count
+        self._queue: SimpleQueue[tuple[int, float]] | None = None
+        self._pool: Executor = _Here()
+        if count > 1 and _FORKS:
+            # One process imports, and the workers are its copies.
+            forkserver.set_forkserver_preload(["cl_runner.preload", *_OF_DATASET.get(dataset, [])])
+            forkserver.ensure_running()
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +59,9 @@ class Workers:
 
     def free_memory(self) -> dict[str, int]:
         """Free bytes by kind of device, as a worker sees them."""
-        found: dict[str, int] = self._first.result()
+        if self._queue is None:
+            self._start()
+        found: dict[str, int] = self._pool.submit(_free_memory).result()
         return found
 
     def run(
@@ -68,18 +79,18 @@ class Workers:
         """
         waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
         named = {jobs[0].number: jobs for jobs in stacks}
-        broken = False
+        messages, broken = self._queue or self._start(), False
         while waiting or running:
             if broken and not running:
-                self._start()
+                messages = self._start()
                 broken = False
             while waiting and len(running) < at_once and not broken:
                 jobs = waiting.popleft()
                 named[jobs[0].number] = jobs
                 running[self._submit(jobs, report)] = jobs
             done = wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done
-            while not self._queue.empty():
-                number, fraction = self._queue.get()
+            while not messages.empty():
+                number, fraction = messages.get()
                 report(named[number], fraction)
             for future in done:
                 jobs = running.pop(future)
@@ -100,15 +111,14 @@ class Workers:
                 except (RunError, OSError) as error:
                     yield from ((job, None if (job.directory / COMPLETE).exists() else str(error)) for job in jobs)
 
-    def _start(self) -> None:
-        self._queue = self._context.SimpleQueue()
-        self._pool: Executor = _Here()
+    def _start(self) -> "SimpleQueue[tuple[int, float]]":
+        context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+        self._queue = context.SimpleQueue()
         if self._count > 1:
             self._pool = ProcessPoolExecutor(
-                self._count, mp_context=self._context, initializer=_prepare, initargs=(self._queue, self._dataset)
+                self._count, mp_context=context, initializer=_prepare, initargs=(self._queue,)
             )
-        # With a call for each the processes start now, and import torch for it.
-        self._first, *_ = [self._pool.submit(_free_memory) for _ in range(self._count)]
+        return self._queue
 
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:
@@ -141,17 +151,11 @@ class _Here(Executor):
         return future
 
 
-def _prepare(messages: "SimpleQueue[tuple[int, float]]", dataset: str) -> None:
+def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
     """Ready a new process: the launching one is told how far it is, and it alone answers Ctrl-C."""
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # It would walk through all that is imported again and again.
-    gc.disable()
-    from cl_runner.runner import warm_up
-
-    warm_up(dataset)
-    gc.enable()
 
 
 def _free_memory() -> dict[str, int]:

@@ -1,0 +1,19 @@
+"""Imported, for its effects alone, by the process whose copies the workers of a sweep are."""
+
+import atexit
+import gc
+import os
+
+# The collector finds next to nothing here, and walks through all of torch's modules to find it.
+gc.disable()
+
+import torch._dynamo  # noqa: E402, F401 (the optimiser would import it at its first use)
+
+import cl_runner.runner  # noqa: E402, F401
+
+# What is shared by copies must not be touched by their collectors.
+gc.freeze()
+gc.enable()
+
+# Whoever started it may be waiting for its end, and taking torch apart takes over a second.
+atexit.register(os._exit, 0)
