@@ -27,7 +27,7 @@ from cl_runner.seeding import generator
 from cl_runner.stack import Layout, Stack
 
 # Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
-_CHUNK = 2**16
+_CHUNK = 2**17
 
 
 def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:
@@ -93,7 +93,7 @@ def _add_per_sample(
     likelihood = benchmark.likelihood
     classes = benchmark.active_classes(task, task + 1)
     several = classes.stop - classes.start - 1 if estimator == "exact" else 1
-    size = max(1, _CHUNK // max(benchmark.inputs, several * max(stack.layout.sizes[1:])))
+    size = max(1, _CHUNK // (several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
     ragged = len({len(order) for order in orders}) > 1

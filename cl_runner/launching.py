@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from cl_runner.checks import checked, from_composition, unused_settings
 from cl_runner.errors import ConfigError, RunError
@@ -55,7 +56,10 @@ def launch(
     returns: dict[int, JobReturn] = {}
     jobs: list[Job] = []
     taken: set[Path] = set()
-    with Workers(count, str(sweep.benchmark.dataset)) as pool, SweepProgress(len(job_overrides)) as progress:
+    with (
+        Workers(count, str(sweep.benchmark.dataset)) as pool,
+        SweepProgress(Console(stderr=True), len(job_overrides)) as progress,
+    ):
         for number, overrides in enumerate(job_overrides, first):
             progress.composing(number - first)
             try:

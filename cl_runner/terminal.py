@@ -77,11 +77,10 @@ class TerminalProgress:
 class SweepProgress:
     """One bar over a whole sweep, with runs per minute; where there is no terminal, a plain line a stack.
 
-    All but what came out goes to standard error.
+    What came out goes to standard output, all else to `console`.
     """
 
-    def __init__(self, jobs: int) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console, jobs: int) -> None:
         self._console, self._jobs = console, jobs
         self._bar = Progress(
             TextColumn("{task.description}"),

@@ -2,12 +2,15 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from conftest import MakeConfig
 from rich.console import Console
 
 from cl_runner.evaluation import Score
 from cl_runner.metrics import continual_metrics
-from cl_runner.terminal import TerminalProgress, show_results
+from cl_runner.sweeps import Job
+from cl_runner.terminal import SweepProgress, TerminalProgress, show_results
 from cl_runner.training import Epoch
 
 ZERO = torch.zeros(1)
@@ -55,3 +58,32 @@ def test_what_a_single_task_lacks_is_shown_as_such(tmp_path: Path) -> None:
     show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=True)
     shown = written(console)
     assert "backward_transfer      needs two tasks" in shown
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_sweep_is_shown_as_a_whole(
+    is_terminal: bool, make_config: MakeConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=120)
+    jobs = [Job(number, make_config(f"seed={number}"), tmp_path) for number in range(5)]
+    with SweepProgress(console, 7) as progress:
+        progress.composing(3)
+        progress.warn(["freeze was set but is not used"])
+        progress.warn(["freeze was set but is not used"])
+        progress.skipped()
+        progress.failed(6, ["freeze=2"], "freeze: got 2.0")
+        progress.computing([jobs[:2], jobs[2:]])
+        progress.advance(jobs[:2], 0.5)
+        progress.advance(jobs[2:], 1.0)
+        for _ in range(5):
+            progress.done()
+        progress.finish(Path("sweep"))
+    shown = written(console)
+    assert shown.count("freeze was set but is not used") == 1
+    assert "job 6 (freeze=2): freeze: got 2.0" in shown
+    assert "5 runs in 2 stack(s), 1 finished before" in shown
+    assert "runs/min" in shown
+    # One run's worth of the first stack and all three of the second.
+    assert ("80%" if is_terminal else "4 runs computed, ") in shown
+    output = capsys.readouterr().out
+    assert output == "6 of 7 runs complete, 1 failed, in sweep\nfor tables and figures: cl-report sweep\n"

@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cl_runner.files import COMPLETE
+from cl_runner.files import COMPLETE, FAILED
 from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
 
-FAILED = "failed.json"
 METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.

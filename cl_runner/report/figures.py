@@ -94,7 +94,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
         for axes, (setting, stack) in zip(grid, matrices.items(), strict=False):
             mesh = _heat_map(axes, 100 * stack.mean(axis=0))
-            axes.set_title(textwrap.fill(f"{names[setting]} (n = {len(stack)})", 28), fontsize=9)
+            axes.set_title(textwrap.fill(f"{names[setting]} (n\u00a0=\u00a0{len(stack)})", 28), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
         figure.colorbar(mesh, ax=list(grid), label="test accuracy in %", shrink=0.8)
