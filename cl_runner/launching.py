@@ -75,6 +75,7 @@ def launch(
                 progress.warn(unused_settings(job.config, overrides))
         configure_log(sweep.hydra.hydra_logging, sweep.hydra.verbose)
 
+        progress.loading()
         stacks, at_once = _planned(jobs, size, count, workers is None, pool)
         progress.computing(stacks)
         for job, failure in pool.run(stacks, at_once, progress.advance):

@@ -14,7 +14,7 @@ mask. `history` tells which runs are still the same, so that they are trained as
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 
 import torch
 from torch import Tensor
@@ -31,19 +31,23 @@ def history(config: Config, task: int) -> Hashable:
     method alone: where two configs agree in it, so do the networks.
 
     The first task knows no penalty and no mask. While the second is trained, both come from one task: EWC is online
-    EWC then, and every source of significance is that task.
+    EWC then, and every source of significance is that task. Settings that are not named here always count.
     """
     method = config.method
-    known: list[Hashable] = [config.seed, method.l1_lambda]
-    penalty = method.ewc_lambda if method.penalty != "none" else 0.0
-    mask = (method.mask, config.freeze, method.unit) if method.mask != "none" and config.freeze > 0 else None
-    if task > 0 and (penalty or mask):
-        known += [astuple(config.fisher), penalty, mask]
-        if task > 1 and penalty:
-            known += [method.penalty, method.gamma if method.penalty == "online_ewc" else None]
-        if task > 1 and mask:
-            known += [method.mask_source]
-    return tuple(known)
+    penalised = task > 0 and method.penalty != "none" and method.ewc_lambda > 0
+    masked = task > 0 and method.mask != "none" and config.freeze > 0
+    idle = {"name"}
+    if not penalised:
+        idle |= {"penalty", "ewc_lambda", "gamma"}
+    if not masked:
+        idle |= {"mask", "mask_source", "unit"}
+    if task == 1:
+        idle |= {"penalty", "gamma", "mask_source"}
+    if method.penalty != "online_ewc":
+        idle |= {"gamma"}
+    settings = tuple((name, value) for name, value in asdict(method).items() if name not in idle)
+    fisher = astuple(config.fisher) if penalised or masked else None
+    return config.seed, config.freeze if masked else None, fisher, settings
 
 
 class Method:

@@ -111,6 +111,10 @@ class SweepProgress:
         """So many jobs are composed."""
         self._bar.update(self._total, completed=number)
 
+    def loading(self) -> None:
+        """All jobs are composed, and what computes them is being loaded."""
+        self._bar.update(self._total, completed=self._jobs, description="loading")
+
     def warn(self, lines: Iterable[str]) -> None:
         """Print each line once, however many jobs it is about."""
         for line in lines:
