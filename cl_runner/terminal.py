@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -29,23 +30,22 @@ _EXPLAINED = {
 }
 
 
-class TerminalProgress:
-    """A progress bar over tasks and epochs; where there is no terminal, a plain line a task."""
+class _Bar:
+    """A progress bar that is there while entered; none where there is no terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, description: str, total: int | None) -> None:
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._total = self._bar.add_task("loading", total=None)
-        self._loss = float("nan")
+        self._total = self._bar.add_task(description, total=total, speed="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -55,6 +55,17 @@ class TerminalProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class TerminalProgress(_Bar):
+    """A progress bar over tasks and epochs; where there is no terminal, a plain line a task."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, "loading", None)
+        self._loss = float("nan")
 
     def epoch(self, task: int, tasks: int, epoch: Epoch) -> None:
         """Move the bar."""
@@ -71,41 +82,22 @@ class TerminalProgress:
         if not self._console.is_terminal:
             accuracies = " ".join(f"{float(score.accuracy.mean()):.3f}" for score in scores[:task])
             line = f"task {task}/{tasks}: loss {self._loss:.4f}, test accuracy on the tasks so far {accuracies}"
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._print(line)
 
 
-class SweepProgress:
+class SweepProgress(_Bar):
     """One bar over a whole sweep, with runs per minute; where there is no terminal, a plain line a stack.
 
     What came out goes to standard output, all else to `console`.
     """
 
     def __init__(self, console: Console, jobs: int) -> None:
-        self._console, self._jobs = console, jobs
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._total = self._bar.add_task("composing", total=jobs, speed="")
+        super().__init__(console, "composing", jobs)
+        self._jobs = jobs
         self._work: dict[int, float] = {}
-        self._ended = self._done = self._skipped = 0
+        self._done = self._skipped = 0
         self._warned: set[str] = set()
         self._started = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def composing(self, number: int) -> None:
         """So many jobs are composed."""
@@ -128,12 +120,10 @@ class SweepProgress:
 
     def failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
         """A job has failed."""
-        self._ended += 1
-        self._print(f"[red]error:[/red] job {number} ({' '.join(overrides)}): {reason}")
+        self._print(f"[red]error:[/red] job {number} ({escape(' '.join(overrides))}): {escape(reason)}")
 
     def done(self) -> None:
         """A job is complete."""
-        self._ended += 1
         self._done += 1
 
     def computing(self, stacks: Sequence[Sequence[Job]]) -> None:
@@ -162,9 +152,6 @@ class SweepProgress:
         said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"
         following = f"\nfor tables and figures: cl-report {directory}" if complete else ""
         Console().print(said + following, highlight=False, soft_wrap=True)
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_results(
