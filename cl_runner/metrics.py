@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
+
 
 def continual_metrics(matrix: NDArray[np.float64]) -> dict[str, Any]:
     """Means over tasks, and under `per_task` what they are means of, in the order of the tasks.

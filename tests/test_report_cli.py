@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the seconds."""
-    monkeypatch.setattr("cl_runner.report.cli.draw_sections", lambda _: [])
+    monkeypatch.setattr("cl_runner.report.build.draw_sections", lambda _: [])
 
 
 def test_the_report_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,5 +173,5 @@ def test_a_report_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, cl_runner.report.cli; sys.exit('torch' in sys.modules or 'omegaconf' in sys.modules)"
+    code = "import sys, cl_runner.report.build; sys.exit('torch' in sys.modules or 'omegaconf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from fake_runs import write_config, write_failure, write_run
 
-from cl_runner.report.collect import METRICS, collect
+from cl_runner.metrics import METRICS
+from cl_runner.report.collect import collect
 
 
 def states(folder: Path) -> dict[str, tuple[str, str]]:

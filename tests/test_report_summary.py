@@ -6,7 +6,8 @@ import pytest
 from fake_runs import write_run
 from scipy import stats
 
-from cl_runner.report.collect import METRICS, collect
+from cl_runner.metrics import METRICS
+from cl_runner.report.collect import collect
 from cl_runner.report.settings import distinguishing
 from cl_runner.report.summary import Summary, intervals, pareto_front, summarise
 

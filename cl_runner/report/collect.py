@@ -12,9 +12,8 @@ import pandas as pd
 import yaml
 
 from cl_runner.files import COMPLETE, FAILED
+from cl_runner.metrics import METRICS
 from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
-
-METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cl_runner.errors import ConfigError
-from cl_runner.report.collect import METRICS
+from cl_runner.metrics import METRICS
 from cl_runner.report.settings import BOOKKEEPING, NAMES, select, shown, varying
 from cl_runner.report.summary import LESS_IS_BETTER, Summary, intervals
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from numpy.typing import NDArray
 
-from cl_runner.report.collect import METRICS
+from cl_runner.metrics import METRICS
 from cl_runner.report.drawing import (
     INK,
     NARROW,

@@ -9,7 +9,8 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from cl_runner.report.collect import METRICS, LeftOut
+from cl_runner.metrics import METRICS
+from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.gallery import Section
 from cl_runner.report.settings import shown

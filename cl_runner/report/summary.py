@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_runner.report.collect import METRICS
+from cl_runner.metrics import METRICS
 from cl_runner.report.settings import labels, shown
 
 LESS_IS_BETTER = ("average_forgetting",)

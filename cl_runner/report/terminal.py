@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cl_runner.report.collect import METRICS, LeftOut
+from cl_runner.metrics import METRICS
+from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary

@@ -1,0 +1,103 @@
+"""The report from the runs to the files, and what the terminal shows."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+
+from cl_runner.errors import ConfigError
+from cl_runner.files import write_atomically
+from cl_runner.metrics import METRICS
+from cl_runner.report.collect import Runs, collect
+from cl_runner.report.comparison import compare
+from cl_runner.report.gallery import Section, draw_sections
+from cl_runner.report.page import page
+from cl_runner.report.settings import distinguishing, known, select, varying
+from cl_runner.report.summary import summarise
+from cl_runner.report.terminal import as_text, show, show_left_out
+from cl_runner.report.words import in_common, pooled_over, runs_in_words, verdict
+
+
+def build(options: Namespace, arguments: Sequence[str]) -> None:
+    """Write the report and show it.
+
+    Args:
+        options: as `cl_runner.report.cli.parser` gives them.
+        arguments: of the command line, to name the command in the report.
+
+    Raises:
+        ConfigError: a bad value of an option, or there is no finished run.
+        OSError: the report cannot be written.
+    """
+    console, notes = Console(), Console(stderr=True)
+    found = _found(options.folders, notes)
+    runs = found.table
+    for condition in options.where:
+        runs = select(runs, found.settings, condition, "--where")
+    keys, follows = distinguishing(runs, found.settings)
+    if options.group_by is not None:
+        keys = [known(key, found.settings, "--group-by") for key in dict.fromkeys(options.group_by.split(","))]
+    comparison = compare(runs, found.settings, *options.compare) if options.compare else None
+    summary = summarise(runs, keys, options.metric)
+    verdicts = [verdict(problem, part) for problem, part in summary.parts()]
+    pooled = pooled_over(runs, found.settings, keys, follows)
+    sections = draw_sections(summary)
+    facts = {
+        "command": shlex.join(["cl-report", *arguments]),
+        "runs": f"{runs_in_words(len(runs))} of seeds {_listed(sorted(runs['seed'].unique()))}",
+        "only runs with": " and ".join(options.where),
+        "pooled over": ", ".join(pooled),
+        "set by another setting": ", ".join(f"{key} (by {choice})" for key, choice in follows.items()),
+    }
+    facts = {name: text for name, text in facts.items() if text}
+    fixed = in_common(runs, found.settings)
+    html = page(summary, verdicts, sections, found.left_out, comparison, facts, fixed)
+    out = options.out or options.folders[0] / "report"
+    tables = {
+        "runs": runs[["directory", "seed", *varying(runs, [k for k in found.settings if k != "seed"]), *METRICS]],
+        "summary": summary.table,
+    }
+    if comparison:
+        tables["comparison"] = comparison.table
+    _write(out, html, tables, sections)
+    if options.format == "table":
+        show(console, summary, verdicts, comparison, f", pooled over {', '.join(pooled)}" if pooled else "")
+    else:
+        console.file.write(as_text(tables["comparison" if comparison else "summary"], options.format))
+        if pooled:
+            notes.print(f"pooled over {', '.join(pooled)}", markup=False, highlight=False, soft_wrap=True)
+    said = console if options.format == "table" else notes
+    show_left_out(said, found.left_out)
+    said.print(
+        f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
+    )
+
+
+def _found(folders: Sequence[Path], notes: Console) -> Runs:
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder")
+    found = collect(folders)
+    if found.table.empty:
+        show_left_out(notes, found.left_out)
+        raise ConfigError(f"{', '.join(map(str, folders))}: no finished run (one with metrics.json) in or below it")
+    return found
+
+
+def _write(out: Path, html: str, tables: dict[str, pd.DataFrame], sections: Sequence[Section]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_atomically(out / f"{name}.csv", table.to_csv(index=False).encode())
+    write_atomically(out / "runs.parquet", tables["runs"].to_parquet(index=False))
+    for drawing in (drawing for section in sections for drawing in section.drawings):
+        write_atomically(out / f"{drawing.name}.svg", drawing.svg.encode())
+        write_atomically(out / f"{drawing.name}.png", drawing.png)
+    write_atomically(out / "report.html", html.encode())
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds[:20])) + (" …" if len(seeds) > 20 else "")
