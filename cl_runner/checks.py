@@ -24,6 +24,14 @@ _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a w
 
 def checked(composed: DictConfig) -> Config:
     """The typed config; raises `ConfigError` for an unknown key, a missing value or one out of range."""
+    config = checked_by_itself(composed)
+    _check_together(config)
+    _check_device(config.device)
+    return config
+
+
+def checked_by_itself(composed: DictConfig) -> Config:
+    """The same, but each setting is looked at by itself: all that can be said of a sweep before its jobs are known."""
     composed = copy.deepcopy(composed)
     with open_dict(composed):
         composed.pop("hydra", None)
@@ -33,8 +41,6 @@ def checked(composed: DictConfig) -> Config:
     for key, value, allowed in _limits(config):
         if value is not None and not allowed.allows(value):
             raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
-    _check_together(config)
-    _check_device(config.device)
     return config
 
 

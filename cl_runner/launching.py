@@ -66,7 +66,7 @@ def launch(
                 returns[number], job = _prepared(context, sweep, list(overrides), number, taken)
             except RunError as error:
                 progress.failed(number, overrides, str(error))
-                returns[number] = _failed(JobReturn(overrides=overrides), error)
+                returns[number] = _FailedJob(error)
                 continue
             if job is None:
                 progress.skipped()
@@ -84,7 +84,7 @@ def launch(
                 continue
             mark_failed(job.directory, failure)
             progress.failed(job.number, job_overrides[job.number - first], failure)
-            _failed(returns[job.number], RunError(failure))
+            returns[job.number] = _FailedJob(RunError(failure))
         progress.finish(Path(sweep.hydra.sweep.dir))
     return [returns[number] for number in sorted(returns)]
 
@@ -171,9 +171,17 @@ def _planned(
     return divided(jobs, size or fitting, at_once), at_once
 
 
-def _failed(result: JobReturn, error: RunError) -> JobReturn:
-    result.status, result.return_value = JobStatus.FAILED, error
-    return result
+class _FailedJob(JobReturn):
+    """Raises the reason when Hydra asks for the job's value; Hydra's own would print the overrides of the first once
+    more."""
+
+    def __init__(self, error: RunError) -> None:
+        super().__init__(status=JobStatus.FAILED)
+        self._error = error
+
+    @property  # type: ignore[misc] # nobody sets it
+    def return_value(self) -> Any:
+        raise self._error
 
 
 def _cores() -> int:

@@ -3,6 +3,10 @@
 import atexit
 import gc
 import os
+import signal
+
+# The launching process alone answers Ctrl-C.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 # The collector finds next to nothing here, and walks through all of torch's modules to find it.
 gc.disable()

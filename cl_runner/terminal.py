@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -93,9 +94,12 @@ class SweepProgress(_Bar):
 
     def __init__(self, console: Console, jobs: int) -> None:
         super().__init__(console, "composing", jobs)
-        self._jobs = jobs
+        self._jobs, self._runs = jobs, 0
+        if not console.is_terminal:
+            self._print(f"composing {jobs} jobs")
         self._work: dict[int, float] = {}
         self._done = self._skipped = 0
+        self._reasons: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._started = time.perf_counter()
 
@@ -120,7 +124,9 @@ class SweepProgress(_Bar):
 
     def failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
         """A job has failed."""
-        self._print(f"[red]error:[/red] job {number} ({escape(' '.join(overrides))}): {escape(reason)}")
+        self._reasons[reason] += 1
+        if self._reasons[reason] == 1:
+            self._print(f"[red]error:[/red] job {number} ({escape(' '.join(overrides))}): {escape(reason)}")
 
     def done(self) -> None:
         """A job is complete."""
@@ -128,11 +134,11 @@ class SweepProgress(_Bar):
 
     def computing(self, stacks: Sequence[Sequence[Job]]) -> None:
         """From now on stacks are computed."""
-        runs = sum(map(len, stacks))
+        self._runs = sum(map(len, stacks))
         self._started = time.perf_counter()
-        self._bar.reset(self._total, total=runs, description="training", speed="")
+        self._bar.reset(self._total, total=self._runs, description="training", speed="")
         finished = f", {self._skipped} finished before" if self._skipped else ""
-        self._print(f"{runs} runs in {len(stacks)} stack(s){finished}")
+        self._print(f"{self._runs} runs in {len(stacks)} stack(s){finished}")
 
     def advance(self, stack: Sequence[Job], fraction: float) -> None:
         """So much of a stack is computed."""
@@ -142,11 +148,14 @@ class SweepProgress(_Bar):
         speed = f"{60 * work / (time.perf_counter() - self._started):.0f} runs/min"
         self._bar.update(self._total, completed=work, speed=speed)
         if fraction == 1 and before != len(stack) and not self._console.is_terminal:
-            self._print(f"{work:.0f} runs computed, {speed}")
+            self._print(f"{int(work + 1e-6)} of {self._runs} runs computed, {speed}")
 
     def finish(self, directory: Path) -> None:
         """Say what came out and where it lies."""
         self._bar.stop()
+        for reason, count in self._reasons.items():
+            if count > 1:
+                self._print(f"[red]error:[/red] {count - 1} more job(s): {escape(reason)}")
         complete = self._done + self._skipped
         failed = f", [red]{self._jobs - complete} failed[/red]" if complete < self._jobs else ""
         said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"

@@ -65,6 +65,10 @@ def test_wrong_jobs_are_named_and_the_others_go_on(cl_run: Runner, tmp_path: Pat
     assert "error: job 0 (" in error
     assert "freeze: got 1.5, allowed: a number from 0 to 1" in error
     assert "1 of 6 runs complete, 5 failed" in output
+    # Three jobs have a method that does not exist.
+    assert error.count("method: got 'ewcc'") == 2
+    assert "error: 2 more job(s): method: got 'ewcc'" in error
+    assert "Error executing job" not in error
     assert load_run(tmp_path / "sweep" / "1").config.freeze == 0.5
     assert reason(tmp_path / "sweep" / "0") == "freeze: got 1.5, allowed: a number from 0 to 1"
     assert reason(tmp_path / "sweep" / "2") == "freeze: got abc, allowed: a number from 0 to 1"
@@ -74,6 +78,7 @@ def test_wrong_jobs_are_named_and_the_others_go_on(cl_run: Runner, tmp_path: Pat
 def test_a_wrong_setting_of_all_jobs_creates_nothing(cl_run: Runner, tmp_path: Path) -> None:
     for setting, message in [
         ("train.lr=3", "train.lr: unknown setting, allowed: epochs"),
+        ("train.epochs=0", "train.epochs: got 0, allowed: an integer at least 1, or null"),
         ("hydra.launcher.size=0", "hydra.launcher.size: got 0, allowed: an integer at least 1, or null"),
         ("hydra.launcher.size=many", "hydra.launcher.size: got many, allowed: an integer at least 1, or null"),
         ("hydra.launcher.sizes=3", "hydra.launcher.sizes: unknown setting, allowed: size, workers"),

@@ -133,11 +133,15 @@ def test_comparison(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--where", "metod=ewc"], "error: --where: unknown setting metod, allowed: benchmark, "),
+        (
+            ["--where", "metod=ewc"],
+            "error: --where: unknown setting metod (did you mean method?), allowed: benchmark, ",
+        ),
         (
             ["--where", "freeze=0.7"],
             "error: --where freeze=0.7: no finished run has it, allowed: freeze= one of 0, 0.5",
         ),
+        (["--group-by", "method,seed"], "error: --group-by: got seed, over which means are taken, allowed: any other"),
         (["--group-by", "lambda"], "error: --group-by: unknown setting lambda, allowed: "),
         (["--metric", "loss"], "error: argument --metric: invalid choice: 'loss'"),
         (["--compare", "method=ewc", "method=joint"], "error: --compare method=joint: no finished run has it"),

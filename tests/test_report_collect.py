@@ -41,6 +41,10 @@ def test_what_is_not_finished_is_named_with_its_reason(tmp_path: Path) -> None:
     found = states(tmp_path)
     assert found["failed"] == ("failed", "DivergenceError: the loss is NaN at task 2")
     assert found["odd"] == ("failed", "failed.json cannot be read")
+    (tmp_path / "odd" / "failed.json").write_text('{"reason": "it diverged"}')
+    (tmp_path / "odd" / ".hydra").mkdir()
+    (tmp_path / "odd" / ".hydra" / "overrides.yaml").write_text("- method=ewc\n- seed=3\n")
+    assert states(tmp_path)["odd"] == ("failed", "it diverged (method=ewc seed=3)")
     assert found["started"][0] == "unfinished"
     assert "good" not in found
 

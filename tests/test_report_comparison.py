@@ -9,6 +9,7 @@ from cl_runner.report.collect import collect
 from cl_runner.report.comparison import Comparison, compare, leads
 from cl_runner.report.settings import distinguishing
 from cl_runner.report.summary import intervals, summarise
+from cl_runner.report.words import comparison_in_words
 
 
 def compared(folder: Path, first: str, second: str) -> Comparison:
@@ -46,6 +47,8 @@ def test_settings_that_both_have_are_matched_and_pooled_by_seed(tmp_path: Path) 
     found = compared(tmp_path, "method=layerwise_mask", "method=global_mask")
     row = found.table.set_index("metric").loc["average_accuracy"]
     assert found.matched == ["freeze"]
+    assert found.averaged == {"freeze": ["0.5", "0.9"]}
+    assert "mean over freeze=0.5, 0.9, paired value by value" in " ".join(comparison_in_words(found))
     assert found.alone == (2, 0)
     assert (row["seeds"], row["pairs"]) == (2, 4)
     # Seed 0: 0.1 and 0; seed 1: 0.2 and 0.2.

@@ -29,7 +29,7 @@ def test_a_clear_lead(tmp_path: Path) -> None:
         "Use ewc: average accuracy 71.3 % [70.6, 72.0] (10 runs), the highest of 2 settings."
     )
     assert "over the next best, finetune, is +19.5 [" in found.lead
-    assert "outside the interval, which lies above 0." in found.lead
+    assert "clear, as the interval lies above 0." in found.lead
     assert not any("few" in line for line in found.cautions)
 
 

@@ -84,6 +84,6 @@ def test_a_sweep_is_shown_as_a_whole(
     assert "5 runs in 2 stack(s), 1 finished before" in shown
     assert "runs/min" in shown
     # One run's worth of the first stack and all three of the second.
-    assert ("80%" if is_terminal else "4 runs computed, ") in shown
+    assert ("80%" if is_terminal else "4 of 5 runs computed, ") in shown
     output = capsys.readouterr().out
     assert output == "6 of 7 runs complete, 1 failed, in sweep\nfor tables and figures: cl-report sweep\n"

@@ -40,6 +40,8 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         runs = select(runs, found.settings, condition, "--where")
     keys, follows = distinguishing(runs, found.settings)
     if options.group_by is not None:
+        if "seed" in options.group_by.split(","):
+            raise ConfigError("--group-by: got seed, over which means are taken, allowed: any other setting")
         keys = [known(key, found.settings, "--group-by") for key in dict.fromkeys(options.group_by.split(","))]
     comparison = compare(runs, found.settings, *options.compare) if options.compare else None
     summary = summarise(runs, keys, options.metric)

@@ -105,9 +105,19 @@ def _metrics(directory: Path) -> dict[str, float]:
 def _failure(directory: Path) -> str:
     try:
         content = json.loads((directory / FAILED).read_text(encoding="utf-8"))
-        return " ".join(str(content["reason"]).split())
+        reason = " ".join(str(content["reason"]).split())
     except (OSError, ValueError, KeyError, TypeError):
         return f"{FAILED} cannot be read"
+    return f"{reason} ({_overrides(directory)})" if _overrides(directory) else reason
+
+
+def _overrides(directory: Path) -> str:
+    """What the run's command line set."""
+    try:
+        found = yaml.load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"), _Loader)
+    except (OSError, yaml.YAMLError):
+        return ""
+    return " ".join(map(str, found)) if isinstance(found, list) else ""
 
 
 def _drop_duplicates(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list[LeftOut]:

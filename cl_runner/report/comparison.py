@@ -8,7 +8,7 @@ import pandas as pd
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import METRICS
-from cl_runner.report.settings import BOOKKEEPING, NAMES, select, shown, varying
+from cl_runner.report.settings import BOOKKEEPING, NAMES, distinguishing, select, shown, varying
 from cl_runner.report.summary import LESS_IS_BETTER, Summary, intervals
 
 # Below so many seeds, percentile intervals are clearly too narrow.
@@ -22,15 +22,16 @@ _FAMILIES = {"method": ("method", "freeze"), "benchmark": ("benchmark", "train")
 class Comparison:
     """`first` minus `second`; `table` has a row per metric: `metric`, `difference`, `low`, `high`, `seeds`, `pairs`.
 
-    Runs were paired where they agree in the seed and in the settings `matched`; they were averaged over the settings
-    `pooled`, which vary within a side and belong to what is compared. `alone` counts the runs of each side that
-    found no partner.
+    Runs were paired where they agree in the seed and in the settings `matched`. Of these, `averaged` have several
+    values, over which the difference is a mean. Each side was averaged over the settings `pooled`, which vary within
+    it and belong to what is compared. `alone` counts the runs of each side that found no partner.
     """
 
     first: str
     second: str
     table: pd.DataFrame
     matched: list[str]
+    averaged: dict[str, list[str]]
     pooled: list[str]
     alone: tuple[int, int]
 
@@ -74,7 +75,11 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     table = pd.DataFrame({"metric": METRICS, "difference": by_seed.to_numpy().mean(axis=0)})
     table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired))
     alone = (len(one) - _partnered(one, cells, paired), len(two) - _partnered(two, cells, paired))
-    return Comparison(first, second, table, matched, pooled, alone)
+    _, follows = distinguishing(pd.concat(sides), settings)
+    told = [key for key in matched if key not in follows]
+    values = {key: list(dict.fromkeys(paired.index.get_level_values(key))) for key in told}
+    averaged = {key: several for key, several in values.items() if len(several) > 1}
+    return Comparison(first, second, table, told, averaged, pooled, alone)
 
 
 def leads(summary: Summary) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Settings of runs as columns: which of them vary, which to show, how to name, select and label by them."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -92,7 +93,9 @@ def known(key: str, settings: Sequence[str], option: str) -> str:
         ConfigError: it is not one of `settings`.
     """
     if key not in settings:
-        raise ConfigError(f"{option}: unknown setting {key}, allowed: {', '.join(sorted(settings))}")
+        near = difflib.get_close_matches(key, settings, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(f"{option}: unknown setting {key}{hint}, allowed: {', '.join(sorted(settings))}")
     return key
 
 

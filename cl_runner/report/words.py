@@ -65,7 +65,7 @@ def _lead(others: pd.DataFrame, names: pd.Series) -> str:
     lead, low, high = following[["lead", "low", "high"]]
     seeds = int(following["seeds"])
     size = f"is {points(lead, low, high)} percentage points, paired over {seeds} seeds"
-    clear = "outside the interval, which lies above 0" if low > 0 else "not clear, as the interval reaches 0"
+    clear = "clear, as the interval lies above 0" if low > 0 else "not clear, as the interval reaches 0"
     if low > 0 and seeds < FEW_SEEDS:
         clear += f", though {seeds} seeds are weak evidence"
     close = int((~(others["low"] > 0)).sum())
@@ -86,6 +86,7 @@ def points(difference: float, low: float, high: float) -> str:
     """A difference and its interval in percentage points: `+2.3 [-0.5, +4.0]`."""
     if math.isnan(difference):
         return "–"
+    difference = round(difference, 3) + 0.0  # no "-0.0"
     return f"{100 * difference:+.1f}" + ("" if math.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
@@ -115,6 +116,9 @@ def comparison_in_words(found: Comparison) -> list[str]:
     agree = ", ".join(["seed", *found.matched])
     seeds = runs_in_words(int(row["seeds"]), "seed")
     lines = [f"{runs_in_words(int(row['pairs']), 'pair')} over {seeds}, which agree in {agree}."]
+    if found.averaged:
+        over = "; ".join(f"{key}={', '.join(values)}" for key, values in found.averaged.items())
+        lines.append(f"The difference is a mean over {over}, paired value by value; --where picks one of them.")
     if found.pooled:
         lines.append(f"Each side is averaged over {', '.join(found.pooled)}, in which pairs need not agree.")
     if any(found.alone):
