@@ -177,7 +177,7 @@ def test_a_killed_process_loses_only_its_stack(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cl_runner", *HERE, "seed=0,1,2,3", "hydra.launcher.workers=2", "train.epochs=200"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list(tmp_path.glob("sweep/*/training.csv")):
+    while time.monotonic() < deadline and len(list(tmp_path.glob("sweep/*/training.csv"))) < 4:
         time.sleep(0.05)
     # The workers are children of the process that imported for them.
     descendants = psutil.Process(process.pid).children(recursive=True)
