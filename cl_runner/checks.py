@@ -24,35 +24,39 @@ _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a w
 
 def checked(composed: DictConfig) -> Config:
     """The typed config; raises `ConfigError` for an unknown key, a missing value or one out of range."""
-    config = checked_by_itself(composed)
-    _check_together(config)
-    _check_device(config.device)
-    return config
-
-
-def checked_by_itself(composed: DictConfig) -> Config:
-    """The same, but each setting is looked at by itself: all that can be said of a sweep before its jobs are known."""
     composed = copy.deepcopy(composed)
     with open_dict(composed):
         composed.pop("hydra", None)
     _check_keys(composed, Config, prefix="")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
-    for key, value, allowed in _limits(config):
+    check_ranges(config, Config)
+    _check_together(config)
+    _check_device(config.device)
+    return config
+
+
+def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:
+    """Each setting by itself, which is all that can be said of a sweep before its jobs are composed.
+
+    Args:
+        settings: an instance of `schema`, or a composed config, in which what a sweep has still to set may be missing.
+        schema: the dataclass that says what is allowed.
+        prefix: of the settings' names in messages.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+    for key, value, allowed in _limits(settings, schema, prefix):
         if value is not None and not allowed.allows(value):
             raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
-    return config
 
 
 def check_launcher(settings: DictConfig) -> bool:
     """Whether a sweep's launcher is the stacked one; raises `ConfigError` if its settings are out of range."""
     if "size" not in settings or "StackedLauncher" not in settings._target_:
         return False
-    for key, value, allowed in _limits(
-        StackedLauncherConfig(settings._target_, settings.size, settings.workers), f"{_LAUNCHER}."
-    ):
-        if value is not None and not allowed.allows(value):
-            raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
+    check_ranges(settings, StackedLauncherConfig, f"{_LAUNCHER}.")
     return True
 
 
@@ -150,11 +154,14 @@ def _check_keys(node: DictConfig, schema: Any, prefix: str) -> None:
             _check_keys(node[name], kind, f"{prefix}{name}.")
 
 
-def _limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    for item in fields(settings):
+def _limits(settings: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        if isinstance(settings, DictConfig) and item.name not in settings:
+            continue
         value = getattr(settings, item.name)
-        if is_dataclass(value):
-            yield from _limits(value, f"{prefix}{item.name}.")
+        if is_dataclass(hints[item.name]):
+            yield from _limits(value, hints[item.name], f"{prefix}{item.name}.")
         elif "allowed" in item.metadata:
             yield f"{prefix}{item.name}", value, item.metadata["allowed"]
 

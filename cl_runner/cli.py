@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import check_launcher, checked, checked_by_itself, from_composition, unused_settings
+from cl_runner.checks import check_launcher, check_ranges, checked, from_composition, unused_settings
 from cl_runner.config import Config, StackedLauncherConfig
 from cl_runner.errors import ConfigError, DivergenceError, RunError
 from cl_runner.files import COMPLETE, mark_failed
@@ -56,7 +56,7 @@ class CheckBeforeStart(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called with the config of a sweep, before any of its jobs is composed."""
         try:
-            checked_by_itself(config)
+            check_ranges(config, Config)
             skips_finished = check_launcher(config.hydra.launcher)
             directory = Path(config.hydra.sweep.dir)
             if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):

@@ -137,8 +137,8 @@ def _check_same(directory: Path, composed: DictConfig) -> None:
         dict(_flat(OmegaConf.to_container(config)))
         for config in (OmegaConf.load(directory / ".hydra" / "config.yaml"), composed)
     )
-    for key in before.keys() & now.keys():
-        if before[key] != now[key] and key not in _INCIDENTAL:
+    for key in now:
+        if key in before and before[key] != now[key] and key not in _INCIDENTAL:
             raise ConfigError(
                 f"{key}: got {now[key]}, but {directory} holds a finished run with {before[key]}, "
                 "allowed: the same settings, or another hydra.sweep.dir"

@@ -6,11 +6,11 @@ busy elsewhere holds up its own stack alone.
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
 from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # Parts of scikit-learn that digits need, a second to import.
 _OF_DATASET = {"digits": ["sklearn.datasets", "sklearn.model_selection"]}
 
-_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+# Elsewhere copies of a process are not safe with all that torch loads.
+_FORKS = sys.platform == "linux"
 
 # In a worker: where it tells how far it is, a stack being named by its first job's number.
 _messages: "SimpleQueue[tuple[int, float]]"
@@ -42,6 +43,8 @@ class Workers:
         self._queue: SimpleQueue[tuple[int, float]] | None = None
         self._pool: Executor = _Here()
         if count > 1 and _FORKS:
+            from multiprocessing import forkserver
+
             # One process imports, and the workers are its copies.
             forkserver.set_forkserver_preload(["cl_runner.preload", *_OF_DATASET.get(dataset, [])])
             forkserver.ensure_running()
@@ -67,7 +70,8 @@ class Workers:
     def run(
         self, stacks: Sequence[Sequence[Job]], at_once: int, report: Callable[[Sequence[Job], float], None]
     ) -> Iterator[tuple[Job, str | None]]:
-        """Compute stacks, `at_once` at the same time. One that runs out of memory is halved.
+        """Compute stacks, `at_once` at the same time. One that runs out of memory is halved; once a process was killed
+        they are computed one by one, so that a run is blamed for its own process alone.
 
         Args:
             stacks: each of jobs with a common schedule.
@@ -82,8 +86,7 @@ class Workers:
         messages, broken = self._queue or self._start(), False
         while waiting or running:
             if broken and not running:
-                messages = self._start()
-                broken = False
+                messages, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
                 jobs = waiting.popleft()
                 named[jobs[0].number] = jobs
@@ -105,6 +108,8 @@ class Workers:
                     report(jobs, 0.0)
                     if len(left) > 1:
                         waiting.extendleft([left[len(left) // 2 :], left[: len(left) // 2]])
+                    elif left and at_once > 1 and isinstance(error, BrokenProcessPool):
+                        waiting.appendleft(left)
                     else:
                         reason = "its process was killed" if isinstance(error, BrokenProcessPool) else str(error)
                         yield from ((job, reason) for job in left)

@@ -173,11 +173,13 @@ def test_two_processes_give_the_same_as_one(cl_run: Runner, tmp_path: Path) -> N
         assert two.facts["runs_in_stack"] == 2
 
 
-def test_a_killed_process_loses_only_its_stack(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cl_runner", *HERE, "seed=0,1,2,3", "hydra.launcher.workers=2", "train.epochs=200"]
+@pytest.mark.parametrize("seeds", [4, 2])
+def test_a_killed_process_loses_nothing(seeds: int, tmp_path: Path) -> None:
+    sweep = [f"seed=range(0,{seeds})", "hydra.launcher.workers=2", "train.epochs=200"]
+    command = [sys.executable, "-m", "cl_runner", *HERE, *sweep]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(tmp_path.glob("sweep/*/training.csv"))) < 4:
+    while time.monotonic() < deadline and len(list(tmp_path.glob("sweep/*/training.csv"))) < seeds:
         time.sleep(0.05)
     # The workers are children of the process that imported for them.
     descendants = psutil.Process(process.pid).children(recursive=True)
@@ -186,7 +188,15 @@ def test_a_killed_process_loses_only_its_stack(tmp_path: Path) -> None:
     workers[0].kill()
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0
-    assert "4 of 4 runs complete" in output
+    assert f"{seeds} of {seeds} runs complete" in output
+
+
+def test_a_preset_may_leave_open_what_is_swept(cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    preset = "# @package _global_\ndefaults:\n  - global_mask\n\nfreeze: ???\n"
+    (tmp_path / "mine" / "method" / "open.yaml").write_text(preset)
+    assert cl_run("--config-dir", "mine", *HERE, "method=open", "freeze=0.2,0.4")[0] == 0
+    assert [load_run(tmp_path / "sweep" / number).config.freeze for number in "01"] == [0.2, 0.4]
 
 
 def test_the_launching_process_does_not_import_torch(tmp_path: Path) -> None:
