@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cl_runner.errors import DataError
@@ -124,7 +125,13 @@ def _download(name: str, data_dir: Path, dataset: type) -> None:
     raw = data_dir / _TORCHVISION[name] / "raw"
     absent = [folder for folder in (raw, *raw.parents) if not folder.exists()]
     try:
-        dataset(data_dir, download=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # Beside its place and then renamed: several processes may miss it at once, and none must see half a file.
+        with TemporaryDirectory(prefix=".download-", dir=data_dir) as arriving:
+            dataset(arriving, download=True)
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in _RAW_FILES:
+                (Path(arriving) / _TORCHVISION[name] / "raw" / file).replace(raw / file)
     except (OSError, RuntimeError) as error:
         for folder in absent:
             if folder.exists() and not any(folder.iterdir()):

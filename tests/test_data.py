@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,10 +109,13 @@ def test_a_dataset_is_downloaded_once_and_checked(
     monkeypatch.setattr(datasets.MNIST, "resources", resources)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        found = load_dataset("mnist", tmp_path / "data")
+        with ThreadPoolExecutor(2) as both:
+            found, _ = both.map(lambda _: load_dataset("mnist", tmp_path / "data"), range(2))
     finally:
         server.shutdown()
         server.server_close()
     assert torch.equal(found.train.images, load_dataset("mnist", mnist_dir).train.images)
+    assert sorted(path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(data._RAW_FILES)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
     # The server is gone: a second reading needs no network.
     assert len(load_dataset("mnist", tmp_path / "data").test.labels) == 10_000
