@@ -14,7 +14,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from yaml import MarkedYAMLError
 
-from cl_runner.config import Config, StackedLauncherConfig
+from cl_runner.config import BenchmarkConfig, Config, StackedLauncherConfig
 from cl_runner.data import DATASETS
 from cl_runner.errors import ConfigError
 
@@ -124,6 +124,8 @@ def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
         no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
     elif method.ewc_lambda == 0:
         no_penalty = "method.ewc_lambda=0 pulls at nothing"
+    online = method.penalty == "online_ewc"
+    summed, averaged = (f"method.penalty=online_ewc with method.update={update}" for update in ("sum", "average"))
     idle = {
         "freeze": no_mask if method.mask == "none" else "",
         "method.mask": no_mask,
@@ -131,7 +133,10 @@ def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
         "method.unit": no_mask,
         "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
         "method.penalty": no_penalty,
-        "method.gamma": no_penalty if method.penalty == "online_ewc" else "only method.penalty=online_ewc uses it",
+        "method.update": no_penalty if online else "only method.penalty=online_ewc uses it",
+        "method.gamma": no_penalty if online and method.update == "sum" else f"only {summed} uses it",
+        "method.alpha": no_penalty if online and method.update == "average" else f"only {averaged} uses it",
+        "benchmark.normalize": "a curve's x is taken as it is" if config.benchmark.dataset == "curve" else "",
         "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
         "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
     }
@@ -167,7 +172,7 @@ def _limits(settings: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any
 
 
 def _check_together(config: Config) -> None:
-    benchmark, train, dataset = config.benchmark, config.train, DATASETS[config.benchmark.dataset]
+    train, method = config.train, config.method
     if train.epochs is not None and train.iterations is not None:
         raise ConfigError(
             f"train.iterations: got {train.iterations} with train.epochs={train.epochs}, allowed: one of the two; "
@@ -175,7 +180,26 @@ def _check_together(config: Config) -> None:
         )
     if train.epochs is None and train.iterations is None:
         raise ConfigError("train.epochs: got null with train.iterations=null, allowed: one of the two set")
-    if benchmark.family == "split":
+    if train.first_epochs is not None and train.iterations is not None:
+        raise ConfigError(
+            f"train.first_epochs: got {train.first_epochs} with train.iterations={train.iterations}, allowed: null"
+        )
+    _check_benchmark(config.benchmark)
+    if method.joint and (method.penalty != "none" or method.mask != "none"):
+        raise ConfigError(
+            f"method.joint: got true with method.penalty={method.penalty} and method.mask={method.mask}, "
+            "allowed: true only without penalty and mask, since each task starts from a fresh network"
+        )
+
+
+def _check_benchmark(benchmark: BenchmarkConfig) -> None:
+    dataset, family = DATASETS[benchmark.dataset], benchmark.family
+    if (family == "regression") != (benchmark.dataset == "curve"):
+        others = "curve" if family == "regression" else ", ".join(name for name in DATASETS if name != "curve")
+        raise ConfigError(f"benchmark.dataset: got {benchmark.dataset}, allowed: {others} (benchmark.family={family})")
+    if family == "split":
+        if benchmark.classes_per_task < 2:
+            raise ConfigError("benchmark.classes_per_task: got 1, allowed: at least 2 in a split task")
         used = benchmark.tasks * benchmark.classes_per_task
         if used > dataset.classes:
             raise ConfigError(
@@ -183,22 +207,25 @@ def _check_together(config: Config) -> None:
                 f"allowed: at most {dataset.classes} classes in all"
             )
     elif benchmark.classes_per_task != dataset.classes:
+        what = "has one output" if family == "regression" else "holds every class"
         raise ConfigError(
             f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {dataset.classes} "
-            f"(each {benchmark.family} task holds every class)"
+            f"(each {family} task {what})"
         )
-    # Stratified sampling needs as many samples as classes on both sides.
-    most = dataset.train - dataset.classes
-    if benchmark.train_samples is not None and benchmark.train_samples > most:
-        raise ConfigError(
-            f"benchmark.train_samples: got {benchmark.train_samples}, allowed: at most {most}, or null for all "
-            f"{dataset.train} of {benchmark.dataset}"
-        )
-    if config.method.joint and (config.method.penalty != "none" or config.method.mask != "none"):
-        raise ConfigError(
-            f"method.joint: got true with method.penalty={config.method.penalty} and method.mask={config.method.mask}, "
-            "allowed: true only without penalty and mask, since each task starts from a fresh network"
-        )
+    if family == "regression":
+        if benchmark.scenario != "domain":
+            raise ConfigError(f"benchmark.scenario: got {benchmark.scenario}, allowed: domain in a regression")
+        return
+    for key, wanted, whole in (
+        ("train_samples", benchmark.train_samples, dataset.train),
+        ("test_samples", benchmark.test_samples, dataset.test),
+    ):
+        # Stratified sampling needs as many samples as classes on both sides.
+        if wanted is not None and wanted > whole - dataset.classes:
+            raise ConfigError(
+                f"benchmark.{key}: got {wanted}, allowed: at most {whole - dataset.classes}, "
+                f"or null for all {whole} of {benchmark.dataset}"
+            )
 
 
 def _check_device(name: str) -> None:

@@ -70,16 +70,17 @@ def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_
 
 @dataclass
 class BenchmarkConfig:
-    """A sequence of tasks made from one dataset."""
+    """A sequence of tasks made from one dataset, or from a curve."""
 
     name: str
-    family: str = field(metadata=_one_of("permuted", "split", "rotated"))
-    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist"))
+    family: str = field(metadata=_one_of("permuted", "split", "rotated", "regression"))
+    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve"))
     tasks: int = field(metadata=_within(1))
-    classes_per_task: int = field(metadata=_within(2, 10))
+    classes_per_task: int = field(metadata=_within(1, 10))
     scenario: str = field(metadata=_one_of("domain", "task", "class"))
     normalize: bool
     train_samples: int | None = field(metadata=_within(10))
+    test_samples: int | None = field(metadata=_within(10))
 
 
 @dataclass
@@ -96,8 +97,9 @@ class TrainConfig:
     """How each task is trained; exactly one of `epochs` and `iterations` is set."""
 
     epochs: int | None = field(metadata=_within(1))
+    first_epochs: int | None = field(metadata=_within(1))
     iterations: int | None = field(metadata=_within(1))
-    batch_size: int = field(metadata=_within(1))
+    batch_size: int | None = field(metadata=_within(1))
     optimizer: str = field(metadata=_one_of("adam", "sgd"))
     learning_rate: float = field(metadata=_within(0, open_low=True))
     momentum: float = field(metadata=_within(0, 1, open_high=True))
@@ -111,7 +113,7 @@ class FisherConfig:
 
     estimator: str = field(metadata=_one_of("exact", "sampled", "empirical", "batched"))
     samples: int | None = field(metadata=_within(1))
-    batch_size: int = field(metadata=_within(1))
+    batch_size: int | None = field(metadata=_within(1))
 
 
 @dataclass
@@ -120,9 +122,11 @@ class MethodConfig:
 
     name: str
     joint: bool
-    penalty: str = field(metadata=_one_of("none", "ewc", "online_ewc"))
+    penalty: str = field(metadata=_one_of("none", "l2", "ewc", "online_ewc"))
     ewc_lambda: float = field(metadata=_within(0))
+    update: str = field(metadata=_one_of("sum", "average"))
     gamma: float = field(metadata=_within(0, 1))
+    alpha: float = field(metadata=_within(0, 1))
     mask: str = field(metadata=_one_of("none", "global", "layerwise"))
     mask_source: str = field(metadata=_one_of("latest", "sum", "max", "union"))
     unit: str = field(metadata=_one_of("parameter", "neuron"))

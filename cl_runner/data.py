@@ -1,4 +1,4 @@
-"""The image datasets, held whole as unsigned bytes."""
+"""The datasets: what is known of each, and the images, held whole as unsigned bytes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a dataset before it is read."""
+    """What is known of a dataset before it is read; a curve has inputs of one number and no classes, but an output."""
 
     train: int
     test: int
@@ -29,6 +29,7 @@ DATASETS = {
     "mnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
     "fashion_mnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
     "kmnist": DatasetInfo(train=60_000, test=10_000, side=28, scale=255),
+    "curve": DatasetInfo(train=300, test=300, side=1, scale=1, classes=1),
 }
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _RAW_FILES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
@@ -59,14 +60,17 @@ class Dataset:
     test: Split
 
 
-def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = None) -> Dataset:
-    """Read a dataset, downloading it into `data_dir` at first use.
+def load_dataset(
+    name: str, data_dir: str | Path, train_samples: int | None = None, test_samples: int | None = None
+) -> Dataset:
+    """Read a dataset of images, downloading it into `data_dir` at first use.
 
     Args:
-        name: a key of `DATASETS`.
+        name: a key of `DATASETS`, but no curve.
         data_dir: root of the files in torchvision's layout; digits need none.
         train_samples: size of a fixed stratified subset of the training set, which leaves out at least one sample
             for each class; all of it if None.
+        test_samples: the same of the test set.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated or altered.
@@ -78,6 +82,9 @@ def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = No
     if train_samples is not None:
         keep = _stratified(labels, train_samples)[0]
         images, labels = images[keep], labels[keep]
+    if test_samples is not None:
+        keep = _stratified(test_labels, test_samples)[0]
+        test_images, test_labels = test_images[keep], test_labels[keep]
     train, test = (
         Split(torch.from_numpy(part).flatten(1), torch.from_numpy(target).long())
         for part, target in ((images, labels), (test_images, test_labels))
@@ -85,14 +92,14 @@ def load_dataset(name: str, data_dir: str | Path, train_samples: int | None = No
     return Dataset(DATASETS[name], train, test)
 
 
-def _stratified(labels: "np.ndarray", train_samples: int) -> "tuple[np.ndarray, np.ndarray]":
+def _stratified(labels: "np.ndarray", samples: int) -> "tuple[np.ndarray, np.ndarray]":
     """Sorted indices of a stratified subset, the same at every call, and of the rest."""
     import numpy as np
     from sklearn.model_selection import train_test_split
 
     chosen, rest = train_test_split(
         np.arange(len(labels)),
-        train_size=train_samples,
+        train_size=samples,
         stratify=labels,
         random_state=0,
     )

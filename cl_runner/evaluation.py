@@ -15,9 +15,10 @@ _CHUNK = 2**18
 
 @dataclass(frozen=True)
 class Score:
-    """Over a test set: mean score (accuracy, 0 to 1), mean loss in nats and number of samples, `(R,)` each."""
+    """Over a test set: mean score (accuracy from 0 to 1, or squared error), mean loss in nats and number of samples,
+    `(R,)` each."""
 
-    accuracy: Tensor
+    score: Tensor
     loss: Tensor
     samples: Tensor
 
@@ -27,13 +28,13 @@ def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
     orders = benchmark.samples([task], train=False)
     every_id, every_present = stacked(orders, stack.parameters)
     size = max(1, _CHUNK // max(stack.layout.sizes))
-    correct, losses = [], []
+    found, losses = [], []
     for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
         inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
         outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], stack.per_row(ids), [task], seen, train=False)
         labels, present = stack.per_row(labels), stack.per_row(present)
-        correct.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
+        found.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
         losses.append((benchmark.likelihood.loss_and_signal(outputs, labels)[0] * present).sum(1))
     samples = stack.per_row(torch.tensor([len(order) for order in orders]).to(every_id.device)).cpu()
-    accuracy, loss = (torch.stack(parts).sum(0).cpu().double() / samples for parts in (correct, losses))
-    return Score(accuracy, loss, samples)
+    score, loss = (torch.stack(parts).sum(0).cpu().double() / samples for parts in (found, losses))
+    return Score(score, loss, samples)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cl_runner.files import write_atomically
+from cl_runner.metrics import ScoreName
+from cl_runner.regression import HIGH, LOW, RegressionBenchmark, curve
 from cl_runner.results import Run
 from cl_runner.significance import LogHistogram, joined_layers, log_histogram
 
@@ -19,32 +22,42 @@ if TYPE_CHECKING:
 
 
 def draw_figures(run: Run, title: str) -> None:
-    """Draw `accuracy_matrix.png`, `significance_histograms.png` and `training.png` into the run's directory."""
-    draw_accuracy_matrix(run.accuracy[1:], title, run.path / "accuracy_matrix.png")
+    """Draw the matrix of scores, `significance_histograms.png` and `training.png` into the run's directory; of a
+    regression `fit.png` too."""
+    draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
     histograms = [
         [log_histogram(layer) for layer in joined_layers(significance)] for significance in run.significance.values()
     ]
     draw_significance(histograms, title, run.path / "significance_histograms.png")
-    draw_learning_curves(_curves(run), title, run.path / "training.png")
+    draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
+    if run.score == "mse":
+        draw_fit(run, title, run.path / "fit.png")
 
 
-def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) -> None:
-    """Heat map with numbers: rows after task i, columns on task j, `(T, T)`, accuracies 0 to 1."""
+def draw_matrix(matrix: NDArray[np.float64], score: ScoreName, title: str, path: Path) -> None:
+    """Heat map with numbers: rows after task i, columns on task j, `(T, T)`; accuracies from 0 to 1 in percent."""
+    from matplotlib.colors import LogNorm, Normalize
+
     tasks = len(matrix)
     figure = _figure(max(4.2, 2.4 + 0.55 * tasks), 2.3 + 0.42 * tasks)
     axes = figure.add_subplot()
-    image = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="viridis", aspect="auto")
+    if score == "accuracy":
+        values, scale, form, label = 100 * matrix, Normalize(0, 100), "{:.0f}", "test accuracy in %"
+    else:
+        # Bright is good here too.
+        values, scale, form, label = matrix, LogNorm(), "{:.2g}", "mean squared error on the test set"
+    image = axes.imshow(values, norm=scale, cmap="viridis" if score == "accuracy" else "viridis_r", aspect="auto")
     for row in range(tasks):
         for column in range(tasks):
-            value = matrix[row, column]
+            red, green, blue, _ = image.to_rgba(values[row, column : column + 1])[0]
             axes.text(
                 column,
                 row,
-                f"{100 * value:.0f}",
+                form.format(values[row, column]),
                 ha="center",
                 va="center",
                 fontsize=9,
-                color="black" if value > 0.6 else "white",
+                color="black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white",
                 alpha=1.0 if column <= row else 0.6,
             )
     axes.set_xticks(range(tasks), [str(task) for task in range(1, tasks + 1)])
@@ -52,7 +65,7 @@ def draw_accuracy_matrix(matrix: NDArray[np.float64], title: str, path: Path) ->
     axes.set_xlabel("tested on task")
     axes.set_ylabel("after training task")
     figure.suptitle(title.replace(" on ", "\non "), fontsize=9)
-    figure.colorbar(image, ax=axes, label="test accuracy in %")
+    figure.colorbar(image, ax=axes, label=label)
     _save(figure, path)
 
 
@@ -112,29 +125,38 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, 
 
 
 def _curves(run: Run) -> list[list[tuple[float, float]]]:
-    """For each task, points (time, accuracy) from just before it is trained; time is k at the end of task k."""
-    points = [[(float(task), accuracy)] for task, accuracy in enumerate(np.diagonal(run.accuracy))]
-    epochs = max(row["epoch"] for row in run.learning_curves)
+    """For each task, points (time, score) from just before it is trained; time is k at the end of task k."""
+    points = [[(float(task), score)] for task, score in enumerate(np.diagonal(run.matrix))]
+    epochs: dict[float, float] = {}
     for row in run.learning_curves:
-        points[int(row["eval_task"]) - 1].append((row["task"] - 1 + row["epoch"] / epochs, row["accuracy"]))
+        epochs[row["task"]] = max(epochs.get(row["task"], 0), row["epoch"])
+    for row in run.learning_curves:
+        time = row["task"] - 1 + row["epoch"] / epochs[row["task"]]
+        points[int(row["eval_task"]) - 1].append((time, row[run.score]))
     return points
 
 
-def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], title: str, path: Path) -> None:
-    """Test accuracy on each task along training: points (time, accuracy), time being k at the end of task k."""
+def draw_learning_curves(
+    curves: Sequence[Sequence[tuple[float, float]]], score: ScoreName, title: str, path: Path
+) -> None:
+    """Test score on each task along training: points (time, score), time being k at the end of task k."""
     tasks = len(curves)
     columns = -(-tasks // 12)
     figure = _figure(min(14.0, max(5.6, 2.4 + 0.75 * tasks)) + 0.6 * (columns - 1), 3.6)
     axes = figure.add_subplot()
     colours = _task_colours(tasks)
     for task, points in enumerate(curves, 1):
-        times, accuracies = zip(*points, strict=True)
-        axes.plot(times, accuracies, color=colours[task - 1], marker="o", ms=2.5, lw=1.4, label=str(task))
+        times, scores = zip(*points, strict=True)
+        axes.plot(times, scores, color=colours[task - 1], marker="o", ms=2.5, lw=1.4, label=str(task))
     for end in range(1, tasks):
         axes.axvline(end, color="0.85", lw=1, zorder=0)
     axes.set_xticks([number + 0.5 for number in range(tasks)], [str(number + 1) for number in range(tasks)])
     axes.tick_params(axis="x", length=0)
-    axes.set(xlim=(0, tasks), ylim=(0, 1.02), xlabel="training task", ylabel="test accuracy")
+    axes.set(xlim=(0, tasks), xlabel="training task")
+    if score == "accuracy":
+        axes.set(ylim=(0, 1.02), ylabel="test accuracy")
+    else:
+        axes.set(yscale="log", ylabel="mean squared error on the test set")
     axes.set_title(title, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
@@ -145,6 +167,40 @@ def draw_learning_curves(curves: Sequence[Sequence[tuple[float, float]]], title:
         loc="center left",
         bbox_to_anchor=(1, 0.5),
         ncols=columns,
+    )
+    _save(figure, path)
+
+
+def draw_fit(run: Run, title: str, path: Path) -> None:
+    """A regression's training points, coloured by task, and what the network made of the whole curve after each."""
+    benchmark = RegressionBenchmark(run.config.benchmark, [run.config.seed])
+    tasks = benchmark.tasks
+    figure = _figure(1.0 + 3.1 * min(tasks, 4), 0.9 + 2.6 * -(-tasks // 4))
+    grid = figure.subplots(-(-tasks // 4), min(tasks, 4), sharex=True, sharey=True, squeeze=False)
+    colours = _task_colours(tasks)
+    x = torch.linspace(LOW, HIGH, 301)
+    for after, axes in enumerate(grid.flat):
+        if after >= tasks:
+            axes.set_visible(False)
+            continue
+        for task in range(tasks):
+            ids = benchmark.samples([task], train=True)[0][None]
+            points = benchmark.inputs_of(ids, [task], train=True)[0, 0], benchmark.labels_of(ids, train=True)[0]
+            seen = {"color": colours[task]} if task <= after else {"color": "0.85"}
+            axes.scatter(*points, s=3, lw=0, **seen)
+        with torch.no_grad():
+            axes.plot(x, run.network(after + 1)(x[:, None])[:, 0], color="black", lw=1.6)
+        axes.plot(x, curve(x), color="black", lw=1, ls=":")
+        axes.set_title(f"after task {after + 1}", fontsize=10)
+        axes.set_xlabel("x")
+        axes.spines[["top", "right"]].set_visible(False)
+    low, high = float(curve(x).min()), float(curve(x).max())
+    grid[0, 0].set_ylim(low - 1, high + 1)
+    grid[0, 0].set_ylabel("y")
+    figure.suptitle(
+        f"{title}\nline: what the network learned; dotted: the true curve; points: training data by task, grey ones "
+        "still to come",
+        fontsize=9,
     )
     _save(figure, path)
 

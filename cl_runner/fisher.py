@@ -50,7 +50,8 @@ def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: Fishe
     ]
     total = torch.zeros_like(stack.parameters)
     if config.estimator == "batched":
-        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size)
+        longest = max(len(order) for order in orders)
+        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size or longest)
     else:
         _add_per_sample(total, stack, benchmark, task, orders, config.estimator, sources)
         counts = torch.tensor([float(len(order)) for order in orders])
@@ -91,23 +92,23 @@ def _add_per_sample(
     sources: Sequence[torch.Generator],
 ) -> None:
     likelihood = benchmark.likelihood
-    classes = benchmark.active_classes(task, task + 1)
-    several = classes.stop - classes.start - 1 if estimator == "exact" else 1
+    active = benchmark.active_outputs(task, task + 1)
+    several = likelihood.rank(active) if estimator == "exact" else 1
     size = max(1, _CHUNK // (several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
     ragged = len({len(order) for order in orders}) > 1
     for ids, present, uniform in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        logits = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
         if estimator == "exact":
-            signal = likelihood.expected_signals(logits, classes)
+            signal = likelihood.expected_signals(outputs, active)
         elif estimator == "sampled":
-            drawn = likelihood.draw(logits, stack.per_row(uniform))
-            signal = likelihood.loss_and_signal(logits, drawn)[1][:, :, None]
+            drawn = likelihood.draw(outputs, stack.per_row(uniform))
+            signal = likelihood.loss_and_signal(outputs, drawn)[1][:, :, None]
         else:
             labels = stack.per_row(benchmark.labels_of(ids, train=True))
-            signal = likelihood.loss_and_signal(logits, labels)[1][:, :, None]
+            signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
         if ragged:
             signal.mul_(stack.per_row(present)[:, None, None])
         stack.add_squared_gradients(total, activations, stack.signals(activations, signal.flatten(2)))
@@ -120,9 +121,9 @@ def _add_batched(
     columns = (part.split(size, 1) for part in stacked(orders, total))
     for ids, present in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        logits = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
         labels = stack.per_row(benchmark.labels_of(ids, train=True))
-        signal = benchmark.likelihood.loss_and_signal(logits, labels)[1]
+        signal = benchmark.likelihood.loss_and_signal(outputs, labels)[1]
         weights = present / present.sum(1, keepdim=True).clamp(min=1)
         stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
         total.addcmul_(stack.gradient, stack.gradient)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cl_runner.config import Config
 from cl_runner.masks import GradientMask, MaskRule
-from cl_runner.penalties import QuadraticPenalty
+from cl_runner.penalties import PenaltyRule, QuadraticPenalty
 from cl_runner.sparsity import L1Proximal
 from cl_runner.stack import Stack
 
@@ -31,22 +31,25 @@ def history(config: Config, task: int) -> Hashable:
     method alone: where two configs agree in it, so do the networks.
 
     The first task knows no penalty and no mask. While the second is trained, both come from one task: EWC is online
-    EWC then, and every source of significance is that task. Settings that are not named here always count.
+    EWC then, however that is updated, and every source of significance is that task. Settings that are not named here
+    always count.
     """
     method = config.method
     penalised = task > 0 and method.penalty != "none" and method.ewc_lambda > 0
     masked = task > 0 and method.mask != "none" and config.freeze > 0
+    significant = masked or (penalised and method.penalty != "l2")
     idle = {"name"}
     if not penalised:
-        idle |= {"penalty", "ewc_lambda", "gamma"}
+        idle |= {"penalty", "ewc_lambda"}
     if not masked:
         idle |= {"mask", "mask_source", "unit"}
     if task == 1:
-        idle |= {"penalty", "gamma", "mask_source"}
-    if method.penalty != "online_ewc":
-        idle |= {"gamma"}
+        idle |= {"mask_source"} if method.penalty == "l2" else {"penalty", "mask_source"}
+    if task == 1 or not penalised or method.penalty != "online_ewc":
+        idle |= {"update", "gamma", "alpha"}
+    idle |= {"gamma"} if method.update == "average" else {"alpha"}
     settings = tuple((name, value) for name, value in asdict(method).items() if name not in idle)
-    fisher = astuple(config.fisher) if penalised or masked else None
+    fisher = astuple(config.fisher) if significant else None
     return config.seed, config.freeze if masked else None, fisher, settings
 
 
@@ -61,21 +64,22 @@ class Method:
     def __init__(self, stack: Stack, configs: Sequence[Config]) -> None:
         settings = [config.method for config in configs]
         like = stack.parameters
-        strength = like.new_tensor([item.ewc_lambda if item.penalty != "none" else 0.0 for item in settings])
+        rules = [PenaltyRule(item.penalty, item.ewc_lambda, item.update, item.gamma, item.alpha) for item in settings]
         sparsity = like.new_tensor([item.l1_lambda for item in settings])
         self._penalty, self._sparsity, self._mask = None, None, None
-        if strength.any():
-            online = torch.tensor([item.penalty == "online_ewc" for item in settings], device=like.device)
-            decay = like.new_tensor([item.gamma for item in settings])
-            self._penalty = QuadraticPenalty(stack.layout, strength, online, decay)
+        if any(rule.kind != "none" and rule.strength > 0 for rule in rules):
+            self._penalty = QuadraticPenalty(stack.layout, rules, like)
         if sparsity.any():
             self._sparsity = L1Proximal(stack.layout, sparsity, configs[0].train.learning_rate)
         if any(item.mask != "none" for item in settings):
-            rules = [
-                MaskRule(config.method.mask, config.freeze, config.method.mask_source, config.method.unit)
-                for config in configs
-            ]
-            self._mask = GradientMask(stack.layout, rules, stack.parameters)
+            self._mask = GradientMask(
+                stack.layout,
+                [
+                    MaskRule(config.method.mask, config.freeze, config.method.mask_source, config.method.unit)
+                    for config in configs
+                ],
+                stack.parameters,
+            )
         self._stack = stack
 
     def fan_out(self, stack: Stack, configs: Sequence[Config], rows: Sequence[int]) -> "Method":

@@ -1,18 +1,32 @@
-"""Metrics of continual learning, from an accuracy matrix.
+"""Metrics of continual learning, from a matrix of scores.
 
-The matrix `(T + 1, T)` has in row i, column j the test accuracy on task j + 1 after i tasks were trained; row 0
-is the untrained network.
+The matrix `(T + 1, T)` has in row i, column j the test score on task j + 1 after i tasks were trained; row 0
+is the untrained network. A score is an accuracy or, where less is better, a mean squared error.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
+ScoreName = Literal["accuracy", "mse"]
+SCORES: tuple[ScoreName, ...] = ("accuracy", "mse")
 
 
-def continual_metrics(matrix: NDArray[np.float64]) -> dict[str, Any]:
+def score_of(family: str) -> ScoreName:
+    """The score of benchmarks of a family."""
+    return "mse" if family == "regression" else "accuracy"
+
+
+def metric_names(score: str) -> list[str]:
+    """The metrics of runs with this score."""
+    return [f"average_{score}", f"learning_{score}", "backward_transfer", "forward_transfer", "average_forgetting"]
+
+
+METRICS = metric_names("accuracy")
+
+
+def continual_metrics(matrix: NDArray[np.float64], score: ScoreName = "accuracy") -> dict[str, Any]:
     """Means over tasks, and under `per_task` what they are means of, in the order of the tasks.
 
     ======================  ======================================================================================
@@ -24,17 +38,20 @@ def continual_metrics(matrix: NDArray[np.float64]) -> dict[str, Any]:
                             (Chaudhry et al. 2018, section 3.1)
     ======================  ======================================================================================
 
-    With a single task the last three have nothing to average and are None.
+    With a single task the last three have nothing to average and are None. Of a mean squared error the first two are
+    `average_mse` and `learning_mse`; the differences are of its negative, so that they have the same signs.
     """
-    untrained, trained = matrix[0], matrix[1:]
+    better = -matrix if score == "mse" else matrix
+    untrained, trained = better[0], better[1:]
     last, learned = trained[-1], np.diagonal(trained)
-    before = np.diagonal(matrix[:-1])
-    per_task = {
-        "average_accuracy": last,
-        "learning_accuracy": learned,
-        "backward_transfer": last[:-1] - learned[:-1],
-        "forward_transfer": before[1:] - untrained[1:],
-        "average_forgetting": trained[:-1, :-1].max(axis=0, initial=-np.inf) - last[:-1],
-    }
+    before = np.diagonal(better[:-1])
+    found = [
+        matrix[-1],
+        np.diagonal(matrix[1:]),
+        last[:-1] - learned[:-1],
+        before[1:] - untrained[1:],
+        trained[:-1, :-1].max(axis=0, initial=-np.inf) - last[:-1],
+    ]
+    per_task = dict(zip(metric_names(score), found, strict=True))
     means: dict[str, Any] = {name: float(values.mean()) if len(values) else None for name, values in per_task.items()}
     return means | {"per_task": {name: values.tolist() for name, values in per_task.items()}}

@@ -1,6 +1,7 @@
-"""The quadratic penalty of EWC, kept as one quadratic function however many tasks it sums up."""
+"""The quadratic penalties, EWC and L2, kept as one quadratic function however many tasks it sums up."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,40 +9,72 @@ from torch import Tensor
 from cl_runner.stack import Layout
 
 
+@dataclass(frozen=True)
+class PenaltyRule:
+    """How one run is penalised: see `MethodConfig`; `kind` "none" never is. `strength` is λ."""
+
+    kind: str
+    strength: float
+    update: str = "sum"
+    gamma: float = 1.0
+    alpha: float = 0.5
+
+
 class QuadraticPenalty:
     """Penalty ½ Σ_i A_i (θ_i − m_i)² + c of each run, with precision A, centre m and constant c.
 
     EWC (Kirkpatrick et al. 2017, eq. 3) sums λ/2 · F_ki (θ_i − θ*_ki)² over past tasks k. A sum of quadratics is
     a quadratic, with A = Σ_k λF_k and A·m = Σ_k λF_k θ*_k: the same function, at a cost that does not grow with
-    the number of tasks. Keeping m and c instead of A·m loses no digits where θ is close to m.
+    the number of tasks. Keeping m and c instead of A·m loses no digits where θ is close to m. L2 is the same with
+    F = 1 (ibid., figure 2).
 
-    Online EWC (Schwarz et al. 2018, section 4) has A ← γA + λF and m ← θ*, the latest parameters.
+    Online EWC keeps m = θ*, the latest parameters, and of the Fisher information
+
+    =========  ===============================================================================================
+    `sum`      A ← γA + λF (Schwarz et al. 2018, section 4)
+    `average`  A ← αA + (1 − α)λF, a moving average; after the first task A = λF
+    =========  ===============================================================================================
 
     Args:
         layout: of all buffers `(R·P,)`.
-        strength: λ of each run, `(R,)`.
-        online: which runs are online EWC, bool `(R,)`.
-        decay: γ of each run, used by online EWC, `(R,)`.
+        rules: one for each run.
+        like: a tensor of the device and dtype.
     """
 
-    def __init__(self, layout: Layout, strength: Tensor, online: Tensor, decay: Tensor) -> None:
+    def __init__(self, layout: Layout, rules: Sequence[PenaltyRule], like: Tensor) -> None:
         self._layout = layout
+        online = [rule.kind == "online_ewc" for rule in rules]
+        average = [is_online and rule.update == "average" for is_online, rule in zip(online, rules, strict=True)]
+        kept = [
+            (rule.alpha if is_average else rule.gamma) if is_online else 1.0
+            for is_average, is_online, rule in zip(average, online, rules, strict=True)
+        ]
+        strength = like.new_tensor([rule.strength if rule.kind != "none" else 0.0 for rule in rules])
+        added = [1 - rule.alpha if is_average else 1.0 for is_average, rule in zip(average, rules, strict=True)]
         self._strength = layout.spread(strength)
-        self._online = layout.spread(online)
-        self._decay = layout.spread(torch.where(online, decay, 1.0))
+        self._kept, self._added = layout.spread(like.new_tensor(kept)), layout.spread(like.new_tensor(added))
+        uniform = [rule.kind == "l2" for rule in rules]
+        self._online, self._uniform = (
+            layout.spread(torch.tensor(flags, device=like.device)) for flags in (online, uniform)
+        )
         self.precision = torch.zeros_like(self._strength)
         self.centre = torch.zeros_like(self._strength)
         self.constant = torch.zeros_like(strength)
+        self._tasks = 0
 
     def inherit(self, parent: "QuadraticPenalty", rows: Sequence[int]) -> None:
         """Start from the penalties that `parent` has for the runs `rows`, which may repeat."""
         self.precision = parent._layout.select(parent.precision, rows)
         self.centre = parent._layout.select(parent.centre, rows)
         self.constant = parent.constant[list(rows)]
+        self._tasks = parent._tasks
 
     def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
         """Add the task that ended at `parameters` with Fisher diagonal `fisher`, both `(R·P,)`."""
-        added, kept = self._strength * fisher, self._decay * self.precision
+        added, kept = self._strength * torch.where(self._uniform, 1.0, fisher), self._kept * self.precision
+        if self._tasks:
+            added *= self._added
+        self._tasks += 1
         precision = kept + added
         share = torch.where(self._online | (precision == 0), 1.0, added / precision)
         offset = parameters - self.centre

@@ -19,22 +19,22 @@ from safetensors.torch import save
 
 from cl_runner.evaluation import Score
 from cl_runner.files import COMPLETE, FAILED, mark_failed, write_atomically
-from cl_runner.metrics import continual_metrics
+from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.significance import joined_layers, log_histogram
 from cl_runner.training import Epoch
 
 _TABLES = {
-    "accuracy.csv": ["after_task", "eval_task", "accuracy", "loss", "samples"],
     "training.csv": ["task", "epoch", "data_loss", "penalty", "l1", "seconds", "samples_per_second"],
-    "learning_curves.csv": ["task", "epoch", "eval_task", "accuracy"],
     "significance.csv": ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
     "significance_histograms.csv": ["task", "layer", "low", "count"],
     "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
 }
+_SHORT_EPOCH = 0.1
 _FOLDERS = ["significance", "masks", "checkpoints"]
 _FILES = [
-    "accuracy_matrix.csv",
-    "accuracy_matrix.png",
+    *(f"{score}{suffix}" for score in SCORES for suffix in (".csv", "_matrix.csv", "_matrix.png")),
+    "learning_curves.csv",
+    "fit.png",
     "significance_histograms.png",
     "training.png",
     "run.json",
@@ -82,11 +82,12 @@ class Recorder:
     """Writes one run's results into `directory`, clearing what an unfinished run left there.
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
-    failed, if it did. Raises `FileExistsError` if the directory holds a finished run.
+    failed, if it did. Scores go into files and columns named after the score. Raises `FileExistsError` if the directory
+    holds a finished run.
     """
 
-    def __init__(self, directory: Path, tasks: int) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, tasks: int, score: ScoreName) -> None:
+        self.directory, self.score = directory, score
         self.failure: str | None = None
         if (directory / COMPLETE).exists():
             raise FileExistsError(f"{directory} holds a finished run")
@@ -97,19 +98,24 @@ class Recorder:
             (directory / name).mkdir(exist_ok=True)
             for left in (directory / name).glob("task_*.safetensors"):
                 left.unlink()
-        for name, columns in _TABLES.items():
+        tables = _TABLES | {
+            f"{score}.csv": ["after_task", "eval_task", score, "loss", "samples"],
+            "learning_curves.csv": ["task", "epoch", "eval_task", score],
+        }
+        for name, columns in tables.items():
             with (directory / name).open("x", newline="") as file:
                 csv.writer(file).writerow(columns)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
+        self._epochs: list[list[Any]] = []
 
-    def accuracy(self, after_task: int, scores: Sequence[Score], row: int) -> None:
-        """A row of the accuracy matrix: the scores on every task after `after_task` tasks."""
+    def scores(self, after_task: int, scores: Sequence[Score], row: int) -> None:
+        """A row of the matrix: the scores on every task after `after_task` tasks."""
         for task, score in enumerate(scores):
-            self.matrix[after_task, task] = score.accuracy[row]
+            self.matrix[after_task, task] = score.score[row]
         self._append(
-            "accuracy.csv",
+            f"{self.score}.csv",
             (
-                [after_task, number, _short(score.accuracy[row]), _short(score.loss[row]), int(score.samples[row])]
+                [after_task, number, _short(score.score[row]), _short(score.loss[row]), int(score.samples[row])]
                 for number, score in enumerate(scores, 1)
             ),
         )
@@ -119,12 +125,17 @@ class Recorder:
         terms = [_short(term[row]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
         seconds = epoch.seconds / len(epoch.data_loss)
         speed = round(epoch.samples / epoch.seconds, 1)
-        self._append("training.csv", [[task, epoch.number, *terms, round(seconds, 6), speed]])
+        self._epochs.append([task, epoch.number, *terms, round(seconds, 6), speed])
+        # Short epochs by the thousand are written a hundred at a time: opening a file takes as long as some of them.
+        if epoch.seconds > _SHORT_EPOCH or len(self._epochs) == 100 or epoch.number == epoch.count:
+            self._append("training.csv", self._epochs)
+            self._epochs.clear()
 
     def curve_point(self, task: int, epoch: int, scores: Sequence[Score], row: int) -> None:
-        """Test accuracy on the tasks so far, in the course of training `task`."""
-        rows = ([task, epoch, number, _short(score.accuracy[row])] for number, score in enumerate(scores, 1))
-        self._append("learning_curves.csv", rows)
+        """Test score on the tasks so far, in the course of training `task`."""
+        if scores:
+            rows = ([task, epoch, number, _short(score.score[row])] for number, score in enumerate(scores, 1))
+            self._append("learning_curves.csv", rows)
 
     def task(self, state: TaskState) -> None:
         """Write the state after a task."""
@@ -133,19 +144,19 @@ class Recorder:
         for name, rows in state.rows.items():
             self._append(name, rows)
 
-    def accuracy_matrix(self) -> None:
+    def score_matrix(self) -> None:
         """Write the matrix `(T, T)`: rows after task i, columns on task j."""
         header = ["after_task", *(f"task_{task}" for task in range(1, self.matrix.shape[1] + 1))]
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(header)
         writer.writerows([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
-        write_atomically(self.directory / "accuracy_matrix.csv", text.getvalue().encode())
+        write_atomically(self.directory / f"{self.score}_matrix.csv", text.getvalue().encode())
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Of the whole matrix, once it is whole."""
-        return continual_metrics(self.matrix)
+        return continual_metrics(self.matrix, self.score)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write the facts about the run, then the metrics: from here on the run is complete."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from cl_runner.config import Config
 from cl_runner.files import COMPLETE
+from cl_runner.metrics import ScoreName, score_of
 
 
 class MLP(torch.nn.Module):
@@ -63,19 +64,24 @@ class Run:
         found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
         return found
 
+    @property
+    def score(self) -> ScoreName:
+        """Of what the matrix is: accuracy, or the mean squared error of a regression."""
+        return score_of(self.config.benchmark.family)
+
     @cached_property
-    def accuracy(self) -> NDArray[np.float64]:
-        """Test accuracy `(T + 1, T)`: row i after i tasks (0 untrained), column j on task j + 1."""
-        rows = self.table("accuracy.csv")
+    def matrix(self) -> NDArray[np.float64]:
+        """Test scores `(T + 1, T)`: row i after i tasks (0 untrained), column j on task j + 1."""
+        rows = self.table(f"{self.score}.csv")
         tasks = int(max(row["eval_task"] for row in rows))
         matrix = np.full((tasks + 1, tasks), np.nan)
         for row in rows:
-            matrix[int(row["after_task"]), int(row["eval_task"]) - 1] = row["accuracy"]
+            matrix[int(row["after_task"]), int(row["eval_task"]) - 1] = row[self.score]
         return matrix
 
     @cached_property
     def learning_curves(self) -> list[dict[str, float]]:
-        """Test accuracy on the tasks so far along training: `task`, `epoch`, `eval_task`, `accuracy`."""
+        """Test scores on the tasks so far along training: `task`, `epoch`, `eval_task`, and the score by its name."""
         return self.table("learning_curves.csv")
 
     @cached_property
@@ -97,7 +103,7 @@ class Run:
         """
         file = self.path / "checkpoints" / f"task_{task}.safetensors"
         if not file.exists():
-            raise ValueError(f"task: got {task}, allowed: 1 to {len(self.accuracy) - 1}")
+            raise ValueError(f"task: got {task}, allowed: 1 to {len(self.matrix) - 1}")
         parameters = load_file(file)
         weights = [parameters[f"layers.{layer}.weight"] for layer in range(len(parameters) // 2)]
         network = MLP([weights[0].shape[1], *(len(weight) for weight in weights)], self.config.model.activation)

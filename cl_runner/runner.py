@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from cl_runner.benchmarks import Benchmark
+from cl_runner.benchmarks import make_benchmark
 from cl_runner.config import Config
-from cl_runner.data import load_dataset
 from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
@@ -22,9 +20,6 @@ from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.stack import Layout, Stack
 from cl_runner.training import Epoch, divergence, train_task
-
-# The stacks of a sweep mostly have the same.
-_dataset = lru_cache(maxsize=1)(load_dataset)
 
 
 class Progress(Protocol):
@@ -76,23 +71,22 @@ def run_stack(
     common, tasks = configs[0], configs[0].benchmark.tasks
     device = set_up(common)
     with clock("load"):
-        dataset = _dataset(common.benchmark.dataset, common.data_dir, common.benchmark.train_samples)
-    recorders = [Recorder(directory, tasks) for directory in directories]
+        every_seed = sorted({config.seed for config in configs})
+        benchmark = make_benchmark(common.benchmark, common.data_dir, every_seed, device)
+    recorders = [Recorder(directory, tasks, benchmark.likelihood.score_name) for directory in directories]
     # Runs of one seed side by side, for they share their samples.
     runs = [_Run(config, recorder) for config, recorder in zip(configs, recorders, strict=True)]
     runs.sort(key=lambda run: run.config.seed)
 
     heads = _share_rows(runs, 0)
     with clock("load"):
-        seeds = [run.config.seed for run in heads]
-        benchmark = Benchmark(common.benchmark, dataset, list(dict.fromkeys(seeds)), device=device)
         sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
-        stack = Stack(sizes, common.model.activation, seeds, device=device)
+        stack = Stack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
     method = Method(stack, [run.config for run in heads])
     with clock("evaluate"):
         untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
     for run in runs:
-        run.recorder.accuracy(0, untrained, run.row)
+        run.recorder.scores(0, untrained, run.row)
 
     for task in range(tasks):
         number = task + 1
@@ -120,7 +114,7 @@ def run_stack(
                 run.fisher_row = row
         with clock("write"):
             for run in runs:
-                run.recorder.accuracy(number, scores, run.row)
+                run.recorder.scores(number, scores, run.row)
             _record_states(runs, number, stack, method.trainable, layout, fisher)
         progress.task(number, tasks, scores)
 
@@ -131,7 +125,7 @@ def run_stack(
 
     with clock("write"):
         for run in runs:
-            run.recorder.accuracy_matrix()
+            run.recorder.score_matrix()
             if draw:
                 draw_figures(Run(run.recorder.directory), describe(run.config))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cl_runner.metrics import metric_names
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
 _EXPLAINED = {
     "average_accuracy": "mean accuracy over all tasks at the end",
+    "average_mse": "mean squared error over all tasks at the end",
     "learning_accuracy": "mean accuracy on each task right after learning it",
+    "learning_mse": "mean squared error on each task right after learning it",
     "backward_transfer": "what later tasks changed on earlier ones (negative: forgetting)",
     "forward_transfer": "what earlier tasks gave to later ones before these were learned",
-    "average_forgetting": "mean drop from each task's best earlier accuracy (negative: it rose)",
+    "average_forgetting": "mean loss against each task's best earlier score (negative: a gain)",
 }
 
 
@@ -81,8 +85,8 @@ class TerminalProgress(_Bar):
     def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
         """Without a terminal, print a line."""
         if not self._console.is_terminal:
-            accuracies = " ".join(f"{float(score.accuracy.mean()):.3f}" for score in scores[:task])
-            line = f"task {task}/{tasks}: loss {self._loss:.4f}, test accuracy on the tasks so far {accuracies}"
+            values = " ".join(f"{float(score.score.mean()):.3f}" for score in scores[:task])
+            line = f"task {task}/{tasks}: loss {self._loss:.4f}, test scores on the tasks so far {values}"
             self._print(line)
 
 
@@ -172,8 +176,11 @@ def show_results(
     *,
     drawn: bool,
 ) -> None:
-    """The accuracy matrix `(T, T)` as a table, the metrics and the path; `drawn` is whether there are figures."""
-    console.print(f"\n[bold]{title}[/bold]: test accuracy in %", highlight=False, soft_wrap=True)
+    """The matrix of scores `(T, T)` as a table, the metrics and the path; `drawn` is whether there are figures."""
+    score = "mse" if "average_mse" in metrics else "accuracy"
+    heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
+    decimals = 3 if score == "mse" else 1
+    console.print(f"\n[bold]{title}[/bold]: {heading}", highlight=False, soft_wrap=True)
     # A table wider than the screen is better than one with numbers cut off.
     console.width = max(console.width, 12 + 8 * len(matrix))
     table = Table()
@@ -181,14 +188,14 @@ def show_results(
     for task in range(1, len(matrix) + 1):
         table.add_column(f"task {task}" if len(matrix) <= 6 else str(task), justify="right")
     for row, values in enumerate(matrix):
-        cells = [f"{100 * value:.1f}" for value in values]
+        cells = [f"{scale * value:.{decimals}f}" for value in values]
         shown = [cell if column <= row else f"[dim]{cell}[/dim]" for column, cell in enumerate(cells)]
         table.add_row(f"task {row + 1}", *shown)
     console.print(table)
-    for name, meaning in _EXPLAINED.items():
-        value = "  needs two tasks" if metrics[name] is None else f"{100 * metrics[name]:6.1f} %"
-        console.print(f"{name:20} {value}  [dim]{meaning}[/dim]", highlight=False, soft_wrap=True)
-    figures = "accuracy_matrix.png, significance_histograms.png, training.png, " if drawn else ""
+    for name in metric_names(score):
+        value = "  needs two tasks" if metrics[name] is None else f"{scale * metrics[name]:6.{decimals}f}{unit}"
+        console.print(f"{name:20} {value}  [dim]{_EXPLAINED[name]}[/dim]", highlight=False, soft_wrap=True)
+    figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
     console.print(
         f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
     )

@@ -39,7 +39,7 @@ def train_task(
 
     Args:
         stack, method, benchmark: the runs.
-        task: number of the task, from 0, for the order of the samples and what is active.
+        task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
         config: how; common to all runs.
 
@@ -51,11 +51,12 @@ def train_task(
     """
     pools = benchmark.samples(tasks, train=True)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
-    size = config.batch_size
+    size = config.batch_size or max(len(pool) for pool in pools)
     steps_an_epoch = math.ceil(len(pools[0]) / size)
     if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
         raise ValueError("runs that need different numbers of steps an epoch cannot share a stack")
-    steps = config.iterations or (config.epochs or 0) * steps_an_epoch
+    epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
+    steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     optimizer = make_optimizer(stack.parameters, config)
 

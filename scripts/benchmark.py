@@ -24,13 +24,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from torch.func import functional_call, grad, vmap
 
-from cl_runner.benchmarks import Benchmark
 from cl_runner.checks import checked
 from cl_runner.cli import config_dir
 from cl_runner.config import Config, FisherConfig
 from cl_runner.data import load_dataset
 from cl_runner.evaluation import evaluate
 from cl_runner.fisher import fisher_diagonal
+from cl_runner.images import ImageBenchmark
 from cl_runner.methods import Method
 from cl_runner.results import load_run
 from cl_runner.stack import Stack
@@ -126,11 +126,11 @@ def whole_process(data_dir: str, threads: int) -> None:
     print(json.dumps(phases))
 
 
-def set_up(data_dir: str, *overrides: str) -> tuple[Config, Benchmark, Stack, Method]:
+def set_up(data_dir: str, *overrides: str) -> tuple[Config, ImageBenchmark, Stack, Method]:
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = checked(compose("config", overrides=["benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides]))
-    benchmark = Benchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
+    benchmark = ImageBenchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
     stack = Stack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, [0])
     return config, benchmark, stack, Method(stack, [config])
 
@@ -147,7 +147,7 @@ def product_rate(size: int = 1024) -> float:
     return 2 * size**3 / min(seconds(lambda: left @ right) for _ in range(20))
 
 
-def per_sample_fisher(stack: Stack, benchmark: Benchmark, count: int) -> None:
+def per_sample_fisher(stack: Stack, benchmark: ImageBenchmark, count: int) -> None:
     """The empirical Fisher diagonal by automatic differentiation of each sample's loss."""
     ids = benchmark.samples([1], train=True)[0][None, :count]
     inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0].T, benchmark.labels_of(ids, train=True)[0]

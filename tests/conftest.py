@@ -7,11 +7,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
-from cl_runner.benchmarks import Benchmark
 from cl_runner.checks import checked
 from cl_runner.cli import config_dir
 from cl_runner.config import Config
 from cl_runner.data import Dataset, DatasetInfo, Split, load_dataset
+from cl_runner.images import ImageBenchmark
 from cl_runner.stack import Stack
 
 MakeConfig = Callable[..., Config]
@@ -56,9 +56,9 @@ def tiny() -> Dataset:
 
 def tiny_pair(
     config: Config, dataset: Dataset, seeds: list[int], dtype: torch.dtype = torch.float64
-) -> tuple[Benchmark, Stack]:
+) -> tuple[ImageBenchmark, Stack]:
     """A benchmark on `dataset` and a stack of small networks for it."""
-    benchmark = Benchmark(config.benchmark, dataset, list(dict.fromkeys(seeds)), dtype=dtype)
+    benchmark = ImageBenchmark(config.benchmark, dataset, list(dict.fromkeys(seeds)), dtype=dtype)
     sizes = [benchmark.inputs, 7, 6, benchmark.outputs]
     return benchmark, Stack(sizes, config.model.activation, seeds, dtype=dtype)
 

@@ -117,7 +117,7 @@ def test_run_shows_matrix_metrics_and_path(cl_run: Runner, tmp_path: Path) -> No
         for word in line.split()
         if word.replace(".", "").isdigit() and "." in word
     ]
-    assert shown == pytest.approx((100 * load_run(directory).accuracy[2]).tolist(), abs=0.051)
+    assert shown == pytest.approx((100 * load_run(directory).matrix[2]).tolist(), abs=0.051)
 
 
 def test_unused_setting_draws_one_line(cl_run: Runner) -> None:
@@ -141,7 +141,7 @@ def test_an_unfinished_run_is_started_anew(cl_run: Runner, tmp_path: Path) -> No
     (tmp_path / "here" / "checkpoints" / "mine.txt").write_text("not of this run")
     assert cl_run("hydra.run.dir=here", *QUICK)[0] == 0
     run = load_run(tmp_path / "here")
-    assert run.accuracy.shape == (3, 2)
+    assert run.matrix.shape == (3, 2)
     assert sorted(run.significance) == [1, 2]
     assert (tmp_path / "here" / "checkpoints" / "mine.txt").exists()
 

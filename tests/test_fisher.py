@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from cl_runner import fisher
-from cl_runner.benchmarks import Benchmark
 from cl_runner.config import Config, FisherConfig
 from cl_runner.data import Dataset
 from cl_runner.fisher import fisher_diagonal, fisher_diagonals
+from cl_runner.images import ImageBenchmark
 from cl_runner.seeding import generator
 from cl_runner.stack import ACTIVATIONS, Stack
 
@@ -19,7 +19,7 @@ SEEDS = [3, 8]
 
 
 def per_sample_squares(
-    benchmark: Benchmark,
+    benchmark: ImageBenchmark,
     stack: Stack,
     run: int,
     activation: str,
@@ -30,7 +30,7 @@ def per_sample_squares(
     network = network_of(stack, run, activation)
     parameters = {name: value.detach() for name, value in network.named_parameters()}
     inputs = benchmark.inputs_of(ids.repeat(len(SEEDS), 1), [TASK], train=True)[run].T
-    active = benchmark.active_classes(TASK, TASK + 1)
+    active = benchmark.active_outputs(TASK, TASK + 1)
 
     def log_probability(values: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(network, values, (sample,))
@@ -66,7 +66,7 @@ def test_estimators_equal_per_sample_autograd(
 ) -> None:
     benchmark, stack = tiny_pair(settings(make_config, name, scenario, activation), tiny, SEEDS)
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16))
-    first = benchmark.active_classes(TASK, TASK + 1).start
+    first = benchmark.active_outputs(TASK, TASK + 1).start
     for run, ids in enumerate(benchmark.samples([TASK], train=True)):
 
         def weights(probabilities: Tensor, run: int = run, ids: Tensor = ids) -> Tensor:

@@ -44,7 +44,7 @@ def test_jobs_leave_what_single_runs_leave(cl_run: Runner, tmp_path: Path) -> No
         assert run.config.method == single.config.method
         assert run.config.seed == seed
         assert run.facts["runs_in_stack"] == (2 if method == "joint" else 4)
-        np.testing.assert_allclose(run.accuracy, single.accuracy, atol=0.002)
+        np.testing.assert_allclose(run.matrix, single.matrix, atol=0.002)
         (alone / "metrics.json").unlink()
 
 
@@ -169,7 +169,7 @@ def test_two_processes_give_the_same_as_one(cl_run: Runner, tmp_path: Path) -> N
     assert "4 of 4 runs complete" in output
     for number in "0123":
         one, two = (load_run(tmp_path / name / number) for name in ("sweep", "two"))
-        np.testing.assert_allclose(one.accuracy, two.accuracy, atol=0.002)
+        np.testing.assert_allclose(one.matrix, two.matrix, atol=0.002)
         assert two.facts["runs_in_stack"] == 2
 
 

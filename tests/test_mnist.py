@@ -25,10 +25,10 @@ def test_permuted_mnist_from_the_command_line(
     assert main() == 0
     run = load_run(tmp_path / "here")
     # A network of 3 × 100 ReLU units reaches about 95% after an epoch.
-    assert run.accuracy[1, 0] > 0.94
-    assert run.accuracy[2, 1] > 0.92
-    assert run.accuracy[2, 0] > 0.85
+    assert run.matrix[1, 0] > 0.94
+    assert run.matrix[2, 1] > 0.92
+    assert run.matrix[2, 0] > 0.85
     # Untrained, and on the task to come: chance.
-    assert run.accuracy[0].max() < 0.25
-    assert run.accuracy[1, 1] < 0.25
+    assert run.matrix[0].max() < 0.25
+    assert run.matrix[1, 1] < 0.25
     assert "here" in capsys.readouterr().out

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.penalties import QuadraticPenalty
+from cl_runner.penalties import PenaltyRule, QuadraticPenalty
 from cl_runner.stack import Layout
 
 LAYOUT = Layout((7, 7, 1), runs=3)  # 64 parameters a run, so that a buffer has no filling
+EWC, L2 = PenaltyRule("ewc", 0), PenaltyRule("l2", 0)
+ONLINE = PenaltyRule("online_ewc", 0, gamma=0.7)
+AVERAGE = PenaltyRule("online_ewc", 0, update="average", alpha=0.7)
 STRENGTH = torch.tensor([0.0, 2.0, 50.0], dtype=torch.float64)
 
 
@@ -17,8 +22,11 @@ def random_tasks(count: int) -> list[tuple[Tensor, Tensor]]:
     return [(parameters, fisher.square() * alive) for parameters, fisher in draws]
 
 
-def penalty_after(tasks: list[tuple[Tensor, Tensor]], online: bool, decay: float = 1.0) -> QuadraticPenalty:
-    found = QuadraticPenalty(LAYOUT, STRENGTH, torch.full((3,), online), torch.full((3,), decay, dtype=torch.float64))
+def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltyRule) -> QuadraticPenalty:
+    """Of three runs with `STRENGTH`; all of one kind, or each of its own."""
+    each = kinds if len(kinds) == 3 else kinds * 3
+    rules = [replace(kind, strength=float(value)) for kind, value in zip(each, STRENGTH, strict=True)]
+    found = QuadraticPenalty(LAYOUT, rules, STRENGTH)
     for parameters, fisher in tasks:
         found.consolidate(parameters, fisher)
     return found
@@ -39,7 +47,7 @@ def test_running_quadratic_equals_the_explicit_sum_over_tasks(count: int) -> Non
         start=torch.zeros(3, dtype=torch.float64),
     )
     explicit.sum().backward()
-    penalty = penalty_after(tasks, online=False)
+    penalty = penalty_after(tasks, EWC)
     torch.testing.assert_close(penalty.value(at.detach()), explicit.detach())
     torch.testing.assert_close(gradient_of(penalty, at.detach()), at.grad)
 
@@ -51,25 +59,41 @@ def test_online_penalty_decays_and_is_anchored_at_the_latest() -> None:
     for _, fisher in tasks:
         running = 0.7 * running + fisher
     expected = LAYOUT.spread(STRENGTH) * running * (at - tasks[-1][0])
-    penalty = penalty_after(tasks, online=True, decay=0.7)
+    penalty = penalty_after(tasks, ONLINE)
     torch.testing.assert_close(gradient_of(penalty, at), expected)
     torch.testing.assert_close(penalty.value(tasks[-1][0]), torch.zeros(3, dtype=torch.float64))
 
 
 def test_no_pull_at_the_anchor_of_a_single_task() -> None:
     parameters, fisher = random_tasks(1)[0]
-    penalty = penalty_after([(parameters.float(), fisher.float())], online=False)
+    penalty = penalty_after([(parameters.float(), fisher.float())], EWC)
     assert not gradient_of(penalty, penalty.centre).any()
     assert not penalty.value(penalty.centre).any()
 
 
-def test_runs_of_both_kinds_share_a_stack() -> None:
+def test_a_moving_average_begins_with_the_first_task() -> None:
     tasks = random_tasks(3)
     at = torch.randn(LAYOUT.numel, dtype=torch.float64)
-    mixed = QuadraticPenalty(LAYOUT, STRENGTH, torch.tensor([False, True, False]), torch.full((3,), 0.7).double())
-    for parameters, fisher in tasks:
-        mixed.consolidate(parameters, fisher)
-    for run, online in enumerate([False, True, False]):
-        alone = LAYOUT.named(gradient_of(penalty_after(tasks, online, 0.7), at), run)
-        for name, tensor in LAYOUT.named(gradient_of(mixed, at), run).items():
-            torch.testing.assert_close(tensor, alone[name])
+    average = tasks[0][1]
+    for _, fisher in tasks[1:]:
+        average = 0.7 * average + 0.3 * fisher
+    expected = LAYOUT.spread(STRENGTH) * average * (at - tasks[-1][0])
+    torch.testing.assert_close(gradient_of(penalty_after(tasks, AVERAGE), at), expected)
+
+
+def test_l2_pulls_with_the_same_force_at_every_parameter() -> None:
+    tasks = random_tasks(3)
+    at = torch.randn(LAYOUT.numel, dtype=torch.float64)
+    expected = LAYOUT.spread(STRENGTH) * sum((at - parameters for parameters, _ in tasks), torch.zeros_like(at))
+    torch.testing.assert_close(gradient_of(penalty_after(tasks, L2), at), expected)
+
+
+def test_runs_of_all_kinds_share_a_stack() -> None:
+    tasks = random_tasks(3)
+    at = torch.randn(LAYOUT.numel, dtype=torch.float64)
+    for kinds in ((EWC, ONLINE, L2), (ONLINE, AVERAGE, EWC), (L2, EWC, AVERAGE)):
+        mixed = gradient_of(penalty_after(tasks, *kinds), at)
+        for run, kind in enumerate(kinds):
+            alone = LAYOUT.named(gradient_of(penalty_after(tasks, kind), at), run)
+            for name, tensor in LAYOUT.named(mixed, run).items():
+                torch.testing.assert_close(tensor, alone[name])

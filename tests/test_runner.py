@@ -13,12 +13,12 @@ from conftest import MakeConfig
 from safetensors.torch import load_file
 
 import cl_runner
-from cl_runner.benchmarks import Benchmark
 from cl_runner.cli import main
 from cl_runner.data import load_dataset
 from cl_runner.errors import ResourceError
 from cl_runner.evaluation import Score
 from cl_runner.fisher import fisher_diagonal
+from cl_runner.images import ImageBenchmark
 from cl_runner.recording import Recorder
 from cl_runner.results import Run, load_run
 from cl_runner.runner import describe, run_stack
@@ -95,15 +95,15 @@ def test_accuracy_in_long_form_and_as_a_matrix(run: Run) -> None:
     assert pairs == [(after, on) for after in range(TASKS + 1) for on in range(1, TASKS + 1)]
     assert {row["samples"] for row in long} == {"500"}
     matrix = [[float(row[f"task_{task}"]) for task in range(1, TASKS + 1)] for row in rows(run, "accuracy_matrix.csv")]
-    assert np.array_equal(run.accuracy[1:], np.array(matrix))
+    assert np.array_equal(run.matrix[1:], np.array(matrix))
     # Shares of 500 test images.
-    assert np.allclose(run.accuracy * 500, np.round(run.accuracy * 500), atol=1e-6)
+    assert np.allclose(run.matrix * 500, np.round(run.matrix * 500), atol=1e-6)
 
 
 def test_metrics_are_of_the_matrix(run: Run) -> None:
-    assert run.metrics["average_accuracy"] == pytest.approx(run.accuracy[-1].mean())
-    assert run.metrics["learning_accuracy"] == pytest.approx(np.diagonal(run.accuracy[1:]).mean())
-    assert run.metrics["per_task"]["average_accuracy"] == pytest.approx(run.accuracy[-1].tolist())
+    assert run.metrics["average_accuracy"] == pytest.approx(run.matrix[-1].mean())
+    assert run.metrics["learning_accuracy"] == pytest.approx(np.diagonal(run.matrix[1:]).mean())
+    assert run.metrics["per_task"]["average_accuracy"] == pytest.approx(run.matrix[-1].tolist())
     assert set(run.metrics) == {
         "average_accuracy",
         "learning_accuracy",
@@ -116,7 +116,7 @@ def test_metrics_are_of_the_matrix(run: Run) -> None:
 
 def test_networks_reproduce_the_accuracy(run: Run, make_config: MakeConfig) -> None:
     config = make_config(*OVERRIDES)
-    benchmark = Benchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
+    benchmark = ImageBenchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
     for after in range(1, TASKS + 1):
         network = run.network(task=after)
         assert isinstance(network, torch.nn.Module)
@@ -124,12 +124,12 @@ def test_networks_reproduce_the_accuracy(run: Run, make_config: MakeConfig) -> N
             ids = benchmark.samples([task], train=False)[0][None]
             predicted = network(benchmark.inputs_of(ids, [task], train=False)[0].T).argmax(1)
             accuracy = (predicted == benchmark.labels_of(ids, train=False)[0]).double().mean().item()
-            assert accuracy == pytest.approx(run.accuracy[after, task])
+            assert accuracy == pytest.approx(run.matrix[after, task])
 
 
 def test_significance_is_the_fisher_diagonal_of_the_checkpoint(run: Run, make_config: MakeConfig) -> None:
     config = make_config(*OVERRIDES)
-    benchmark = Benchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
+    benchmark = ImageBenchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
     stack = Stack([64, *HIDDEN, 10], "relu", [config.seed])
     for task in range(1, TASKS + 1):
         for name, tensor in stack.layout.named(stack.parameters, 0).items():
@@ -214,7 +214,7 @@ def test_training_csv_and_learning_curves(run: Run) -> None:
     ]
     for row in curves:
         if int(row["epoch"]) == EPOCHS:
-            assert float(row["accuracy"]) == run.accuracy[int(row["task"]), int(row["eval_task"]) - 1]
+            assert float(row["accuracy"]) == run.matrix[int(row["task"]), int(row["eval_task"]) - 1]
 
 
 def test_run_json(run: Run) -> None:
@@ -264,10 +264,10 @@ def test_a_run_in_a_stack_writes_what_it_writes_alone(run: Run, make_config: Mak
     third = make_config(*OVERRIDES, "method=online_ewc", "seed=3", "fisher.estimator=empirical")
     run_stack([other, own, third], [tmp_path / name for name in "abc"], Silent())
     among = load_run(tmp_path / "b")
-    np.testing.assert_allclose(among.accuracy, run.accuracy, atol=0.002)
+    np.testing.assert_allclose(among.matrix, run.matrix, atol=0.002)
     for name, tensor in among.significance[1].items():
         torch.testing.assert_close(tensor, run.significance[1][name], rtol=1e-3, atol=1e-7)
-    assert not np.array_equal(load_run(tmp_path / "a").accuracy, among.accuracy)
+    assert not np.array_equal(load_run(tmp_path / "a").matrix, among.matrix)
 
 
 VARIANTS = [
@@ -302,7 +302,7 @@ def test_fanning_out_what_is_common_changes_nothing(
     # After the first task the two EWC are still alike, and so are the four sources of the mask.
     assert rows == [2 * 1, 2 * 6, 2 * 10, 2 * 10]
     for shared, apart in zip(directories("shared"), directories("apart"), strict=True):
-        np.testing.assert_allclose(load_run(shared).accuracy, load_run(apart).accuracy, atol=0.002)
+        np.testing.assert_allclose(load_run(shared).matrix, load_run(apart).matrix, atol=0.002)
         for folder in ("significance", "masks", "checkpoints"):
             name = f"{folder}/task_4.safetensors"
             for key, tensor in load_file(shared / name).items():
@@ -324,7 +324,7 @@ def test_a_diverging_run_is_taken_out_and_the_others_go_on(make_config: MakeConf
         # What was learned before stays.
         assert (tmp_path / str(number) / "checkpoints" / "task_1.safetensors").exists()
     run_stack([configs[2]], [tmp_path / "alone"], Silent())
-    np.testing.assert_allclose(load_run(tmp_path / "2").accuracy, load_run(tmp_path / "alone").accuracy, atol=0.002)
+    np.testing.assert_allclose(load_run(tmp_path / "2").matrix, load_run(tmp_path / "alone").matrix, atol=0.002)
 
 
 def test_too_little_memory_is_named(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,14 +338,14 @@ def test_too_little_memory_is_named(make_config: MakeConfig, tmp_path: Path, mon
 
 def test_a_finished_directory_is_refused(run: Run) -> None:
     with pytest.raises(FileExistsError, match="holds a finished run"):
-        Recorder(run.path, TASKS)
+        Recorder(run.path, TASKS, "accuracy")
 
 
 def test_a_failure_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder(tmp_path / "run", 1)
+    recorder = Recorder(tmp_path / "run", 1, "accuracy")
     half = Score(*(torch.tensor([value]) for value in (0.5, 1.0, 10)))
-    recorder.accuracy(0, [half], 0)
-    recorder.accuracy(1, [half], 0)
+    recorder.scores(0, [half], 0)
+    recorder.scores(1, [half], 0)
 
     def full(*_: object) -> None:
         raise OSError("No space left on device")
@@ -360,7 +360,7 @@ def test_a_failure_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch
 def test_other_scenarios_run_through(scenario: str, make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config("benchmark=split_digits", f"benchmark.scenario={scenario}", "method=ewc", "train.epochs=3")
     run_stack([config], [tmp_path / "run"], Silent())
-    accuracy = load_run(tmp_path / "run").accuracy
+    accuracy = load_run(tmp_path / "run").matrix
     learned = np.diagonal(accuracy[1:])
     assert learned.min() > (0.8 if scenario == "task" else 0.5)
     weight = load_file(tmp_path / "run" / "significance" / "task_1.safetensors")["layers.3.weight"]

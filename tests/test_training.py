@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import MakeConfig, network_of, tiny_pair
 
-from cl_runner.benchmarks import Benchmark
 from cl_runner.config import Config
 from cl_runner.data import Dataset
+from cl_runner.images import ImageBenchmark
 from cl_runner.methods import Method
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
@@ -158,7 +158,7 @@ def test_optimizer_starts_anew_at_each_task(make_config: MakeConfig) -> None:
 def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Dataset) -> None:
     seen: list[int] = []
 
-    class Watched(Benchmark):
+    class Watched(ImageBenchmark):
         def inputs_of(self, ids: torch.Tensor, tasks: Sequence[int], *, train: bool) -> torch.Tensor:
             seen.extend(ids.flatten().tolist())
             return super().inputs_of(ids, tasks, train=train)

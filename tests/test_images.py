@@ -3,11 +3,11 @@ import torch
 from conftest import MakeConfig
 from torchvision.transforms.functional import InterpolationMode, rotate
 
-from cl_runner.benchmarks import Benchmark
 from cl_runner.data import Dataset
+from cl_runner.images import ImageBenchmark
 
 
-def everything(benchmark: Benchmark, task: int, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def everything(benchmark: ImageBenchmark, task: int, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """All training inputs `(n, D)` and labels of a task of one stream."""
     ids = benchmark.samples([task], train=True)[stream].repeat(len(benchmark.seeds), 1)
     return benchmark.inputs_of(ids, [task], train=True)[stream].T, benchmark.labels_of(ids, train=True)[stream]
@@ -15,7 +15,7 @@ def everything(benchmark: Benchmark, task: int, stream: int = 0) -> tuple[torch.
 
 def test_permuted_tasks_permute_the_pixels(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("benchmark.tasks=3", "benchmark.normalize=false").benchmark
-    benchmark = Benchmark(config, tiny, seeds=[5])
+    benchmark = ImageBenchmark(config, tiny, seeds=[5])
     original = tiny.train.images / 16
     first, labels = everything(benchmark, 0)
     torch.testing.assert_close(first, original)
@@ -29,7 +29,7 @@ def test_permuted_tasks_permute_the_pixels(make_config: MakeConfig, tiny: Datase
 def test_tasks_come_from_the_seed_and_not_from_neighbours(make_config: MakeConfig, tiny: Dataset) -> None:
     for name in ("permuted_digits", "split_digits"):
         config = make_config(f"benchmark={name}").benchmark
-        alone, among = Benchmark(config, tiny, seeds=[5]), Benchmark(config, tiny, seeds=[6, 5])
+        alone, among = ImageBenchmark(config, tiny, seeds=[5]), ImageBenchmark(config, tiny, seeds=[6, 5])
         for task in range(5):
             for own, same in zip(everything(alone, task), everything(among, task, 1), strict=True):
                 assert torch.equal(own, same)
@@ -38,7 +38,7 @@ def test_tasks_come_from_the_seed_and_not_from_neighbours(make_config: MakeConfi
 
 
 def test_split_tasks_part_the_classes(make_config: MakeConfig, tiny: Dataset) -> None:
-    benchmark = Benchmark(make_config("benchmark=split_digits").benchmark, tiny, seeds=[5])
+    benchmark = ImageBenchmark(make_config("benchmark=split_digits").benchmark, tiny, seeds=[5])
     seen: list[int] = []
     for task in range(5):
         ids = benchmark.samples([task], train=True)[0]
@@ -57,10 +57,10 @@ def test_scenarios_set_heads_and_what_competes(
     scenario: str, outputs: int, labels: list[int], active: list[int], make_config: MakeConfig, tiny: Dataset
 ) -> None:
     config = make_config("benchmark=split_digits", f"benchmark.scenario={scenario}").benchmark
-    benchmark = Benchmark(config, tiny, seeds=[5])
+    benchmark = ImageBenchmark(config, tiny, seeds=[5])
     assert benchmark.outputs == outputs
     assert everything(benchmark, 2)[1].unique().tolist() == labels
-    assert benchmark.active_classes(2, seen=3) == slice(active[0], active[-1] + 1)
+    assert benchmark.active_outputs(2, seen=3) == slice(active[0], active[-1] + 1)
     ids = benchmark.samples([2], train=True)[0][None]
     masked = benchmark.mask_inactive(torch.zeros(1, outputs, ids.shape[1]), ids, [2], seen=3, train=True)
     assert (masked[0, :, 0] == 0).nonzero().flatten().tolist() == active
@@ -68,16 +68,16 @@ def test_scenarios_set_heads_and_what_competes(
 
 def test_class_incremental_tests_all_classes_seen(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("benchmark=split_digits", "benchmark.scenario=class").benchmark
-    benchmark = Benchmark(config, tiny, seeds=[5])
-    assert benchmark.active_classes(0, seen=3) == slice(0, 6)
-    assert benchmark.active_classes(3, seen=1) == slice(0, 8)
+    benchmark = ImageBenchmark(config, tiny, seeds=[5])
+    assert benchmark.active_outputs(0, seen=3) == slice(0, 6)
+    assert benchmark.active_outputs(3, seen=1) == slice(0, 8)
 
 
 def test_rotations_run_from_0_to_180_degrees(make_config: MakeConfig, digits: Dataset) -> None:
     config = make_config(
         "benchmark=rotated_mnist", "benchmark.dataset=digits", "benchmark.tasks=5", "benchmark.normalize=false"
     ).benchmark
-    benchmark = Benchmark(config, digits, seeds=[0])
+    benchmark = ImageBenchmark(config, digits, seeds=[0])
     images = (digits.train.images / 16).view(-1, 1, 8, 8)
     for task, angle in enumerate([0, 45, 90, 135, 180]):
         turned = everything(benchmark, task)[0].reshape(-1, 1, 8, 8)
@@ -94,7 +94,7 @@ def test_normalised_by_the_training_sets_mean_and_deviation(
     options = [] if family == "permuted" else ["benchmark.tasks=2", "benchmark.classes_per_task=5"]
     options = ["benchmark.tasks=2"] if family == "rotated" else options
     config = make_config(*options, f"benchmark.family={family}").benchmark
-    benchmark = Benchmark(config, digits, seeds=[0], dtype=torch.float64)
+    benchmark = ImageBenchmark(config, digits, seeds=[0], dtype=torch.float64)
     inputs = torch.cat([everything(benchmark, task)[0] for task in range(2)])
     assert abs(inputs.mean()) < 1e-6
     assert abs(inputs.std(correction=0) - 1) < 1e-6
@@ -108,7 +108,7 @@ def test_a_mixture_of_tasks_equals_the_tasks(
     config = make_config(
         f"benchmark={name}", "benchmark.dataset=digits", "benchmark.tasks=3", f"benchmark.scenario={scenario}"
     ).benchmark
-    benchmark = Benchmark(config, digits, seeds=[2, 4])
+    benchmark = ImageBenchmark(config, digits, seeds=[2, 4])
     ids = torch.stack(
         [torch.cat([benchmark.samples([task], train=True)[run][:5] for task in range(3)]) for run in range(2)]
     )
