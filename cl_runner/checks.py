@@ -162,9 +162,13 @@ def _check_keys(node: DictConfig, schema: Any, prefix: str) -> None:
 def _limits(settings: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any]]:
     hints = get_type_hints(schema)
     for item in fields(schema):
-        if isinstance(settings, DictConfig) and item.name not in settings:
-            continue
-        value = getattr(settings, item.name)
+        if isinstance(settings, DictConfig):
+            if item.name not in settings:
+                continue
+            # Not as an attribute: a mapping has an `update` of its own.
+            value = settings[item.name]
+        else:
+            value = getattr(settings, item.name)
         if is_dataclass(hints[item.name]):
             yield from _limits(value, hints[item.name], f"{prefix}{item.name}.")
         elif "allowed" in item.metadata:

@@ -201,7 +201,8 @@ def describe(config: Config) -> str:
     if method.l1_lambda > 0:
         parts.append(f"λ₁={method.l1_lambda:g}")
     settings = f" ({', '.join(parts)})" if parts else ""
-    dataset = "" if benchmark.dataset in benchmark.name else f" of {benchmark.dataset}"
+    known = benchmark.dataset == "curve" or benchmark.dataset in benchmark.name
+    dataset = "" if known else f" of {benchmark.dataset}"
     return f"{method.name}{settings} on {benchmark.name}{dataset}, seed {config.seed}"
 
 
