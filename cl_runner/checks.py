@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from yaml import MarkedYAMLError
 
@@ -18,7 +18,7 @@ from cl_runner.config import BenchmarkConfig, Config, StackedLauncherConfig
 from cl_runner.data import DATASETS
 from cl_runner.errors import ConfigError
 
-_LAUNCHER = "hydra.launcher"
+_LAUNCHER, _GRIDS = "hydra.launcher", "hydra.sweeper.grids"
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", list[int]: "a list of integers"}
 
 
@@ -60,6 +60,16 @@ def check_launcher(settings: DictConfig) -> bool:
     return True
 
 
+def check_sweeper(settings: DictConfig) -> None:
+    """Raises `ConfigError` if a sweep's grids are not overrides by the names of grids."""
+    grids = settings.get("grids", DictConfig({}))
+    if not isinstance(grids, DictConfig) or not all(isinstance(grid, DictConfig) for grid in grids.values()):
+        raise ConfigError(
+            f"{_GRIDS}: got {grids}, allowed: names of grids, each with its overrides, as in "
+            "{masks: {method: global_mask, freeze: '0.5,0.9'}}"
+        )
+
+
 def describe(key: str) -> str:
     """What the setting `key` (dotted) allows, in words; for an unknown key, what stands in its place."""
     owner: Any = StackedLauncherConfig if key.startswith(f"{_LAUNCHER}.") else Config
@@ -95,6 +105,8 @@ def from_composition(error: Exception) -> ConfigError:
     text = "\n".join(str(part).strip() for part in (error, error.__cause__) if part)
     if text.startswith("Error parsing override"):
         return ConfigError(" ".join(text.splitlines()[:2]) + "; settings are given as key=value")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"{error.override}: {text.splitlines()[0]}")
     if text.startswith("Ambiguous value"):
         lines = text.splitlines()
         return ConfigError(f"{lines[0]}: a list is key=[a,b], a sweep over values needs -m")

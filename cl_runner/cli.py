@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import check_launcher, check_ranges, checked, from_composition, unused_settings
+from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
 from cl_runner.config import Config, StackedLauncherConfig
 from cl_runner.errors import ConfigError, DivergenceError, RunError
 from cl_runner.files import COMPLETE, mark_failed
@@ -57,6 +57,7 @@ class CheckBeforeStart(Callback):
         """Called with the config of a sweep, before any of its jobs is composed."""
         try:
             check_ranges(config, Config)
+            check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher)
             directory = Path(config.hydra.sweep.dir)
             if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):

@@ -1,9 +1,11 @@
 """Where Hydra looks for plugins. Imported at every start, so it imports little."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -30,13 +32,85 @@ class StackedLauncher(Launcher):
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper, but what is wrong with a job of a stacked sweep is found by the launcher alone.
+    """Hydra's own sweeper with two differences.
 
-    Hydra composes every job once more beforehand and gives up the whole sweep for one that is wrong, in which time
-    the launcher composes and writes it.
+    A sweep may be a union of grids, see `union_of_grids`. And what is wrong with a job of a stacked sweep is found by
+    the launcher alone: Hydra composes every job once more beforehand and gives up the whole sweep for one that is
+    wrong, in which time the launcher composes and writes it.
     """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: Mapping[str, Any] | None,
+        grids: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        super().__init__(max_batch_size, _as_text(params or {}))
+        self._grids = grids
+
+    def split_arguments(  # type: ignore[override] # Hydra's is static, but called on the instance
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """Called by Hydra with the overrides of `params`, then those of the command line; gives batches of jobs."""
+        if not self._grids:
+            return super().split_arguments(overrides, max_batch_size)
+        given = [override.input_line or "" for override in overrides[len(self.params) :]]
+        jobs = union_of_grids(self.params, self._grids, given)
+        return list(self.split_overrides_to_chunks(jobs, max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Called by Hydra with the overrides of all jobs."""
         if not isinstance(self.launcher, StackedLauncher):
             super().validate_batch_is_legal(batch)
+
+
+def union_of_grids(
+    params: Mapping[str, Any], grids: Mapping[str, Mapping[str, Any]], given: Sequence[str]
+) -> list[list[str]]:
+    """The overrides of each job of a sweep: the products of `params` with each of `grids`, every job once.
+
+    `params` vary slowest: where they are the seeds, more seeds add jobs and leave the numbers of the others.
+
+    Args:
+        params: overrides with sweep values, common to all grids.
+        grids: by name, overrides with sweep values; they win over `params`. Empty: `params` alone make the sweep.
+        given: the overrides of the command line; they win over both.
+
+    Raises:
+        HydraException: a value that does not parse.
+    """
+    common = _product([*_parsed(params), *_parse(given)])
+    wins = {override.get_key_element() for override in _parse(given)}
+    own = [
+        _product([override for override in _parsed(grid) if override.get_key_element() not in wins])
+        for grid in grids.values() or [{}]
+    ]
+    jobs: dict[frozenset[str], list[str]] = {}
+    for start in common:
+        for product in own:
+            for end in product:
+                keys = {_key(entry) for entry in end}
+                job = [*(entry for entry in start if _key(entry) not in keys), *end]
+                jobs.setdefault(frozenset(job), job)
+    return list(jobs.values())
+
+
+def _parsed(settings: Mapping[str, Any]) -> list[Override]:
+    return _parse([f"{key}={value}" for key, value in _as_text(settings).items()])
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def _product(overrides: list[Override]) -> list[list[str]]:
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return jobs
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _as_text(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {key: "null" if value is None else str(value) for key, value in settings.items()}

@@ -1,0 +1,99 @@
+"""Sweeps of several grids, and presets, which keep such a sweep under a name."""
+
+from pathlib import Path
+
+import pytest
+from test_cli import QUICK, Runner, cl_run
+
+from cl_runner.results import load_run
+from hydra_plugins.cl_runner_plugins import union_of_grids
+
+__all__ = ["cl_run"]
+
+GRIDS = {"plain": {"method": "finetune"}, "masks": {"freeze": "0.5,0.9", "method": "global_mask"}}
+
+
+def test_the_union_of_grids() -> None:
+    assert union_of_grids({"seed": "0,1"}, GRIDS, ["benchmark.tasks=3"]) == [
+        [f"seed={seed}", "benchmark.tasks=3", *job]
+        for seed in (0, 1)
+        for job in (["method=finetune"], ["freeze=0.5", "method=global_mask"], ["freeze=0.9", "method=global_mask"])
+    ]
+    # More seeds leave the numbers of the jobs before them.
+    assert union_of_grids({"seed": "0,1"}, GRIDS, [])[:3] == union_of_grids({"seed": 0}, GRIDS, [])
+    assert union_of_grids({"seed": "0,1"}, {}, []) == [["seed=0"], ["seed=1"]]
+    assert union_of_grids({"seed": "0,1"}, {"own": {"seed": 7, "threads": None}}, []) == [["seed=7", "threads=null"]]
+
+
+def test_the_command_line_wins_over_every_grid() -> None:
+    jobs = union_of_grids({"seed": "range(0,10)"}, GRIDS, ["seed=5", "freeze=0.1,0.2"])
+    methods = ["method=finetune", "method=global_mask"]
+    assert jobs == [["seed=5", f"freeze={freeze}", method] for freeze in (0.1, 0.2) for method in methods]
+    # What grids have in common then is one job.
+    assert union_of_grids({}, GRIDS, ["freeze=0.1", "method=ewc"]) == [["freeze=0.1", "method=ewc"]]
+
+
+def write_preset(folder: Path) -> list[str]:
+    """A preset of two grids, one of which names a member of a group before the group; the option that finds it."""
+    (folder / "mine" / "experiment").mkdir(parents=True)
+    (folder / "mine" / "experiment" / "both.yaml").write_text(
+        """
+# @package _global_
+defaults:
+  - override /benchmark: split_digits
+  - override /hydra/launcher: stacked
+
+fisher:
+  samples: 20
+
+hydra:
+  sweeper:
+    params: {seed: "0,1"}
+    grids:
+      ewc: {method.ewc_lambda: "3,30", method: ewc}
+      masks: {method: global_mask, freeze: 0.25}
+"""
+    )
+    return ["--config-dir", "mine", "experiment=both", *QUICK]
+
+
+@pytest.mark.parametrize("launcher", [["hydra.launcher.workers=1"], ["hydra/launcher=basic"]])
+def test_a_preset_is_a_union_of_grids(launcher: list[str], cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run("-m", *write_preset(tmp_path), "hydra.sweep.dir=sweep", *launcher)[0] == 0
+    configs = [load_run(tmp_path / "sweep" / str(number)).config for number in range(6)]
+    assert not (tmp_path / "sweep" / "6").exists()
+    found = [(config.seed, config.method.name, config.method.ewc_lambda, config.freeze) for config in configs]
+    each = [("ewc", 3, 0), ("ewc", 30, 0), ("global_mask", 0, 0.25)]
+    assert found == [(seed, *settings) for seed in (0, 1) for settings in each]
+    assert {config.benchmark.name for config in configs} == {"split_digits"}
+
+
+def test_a_preset_trains_a_single_run(cl_run: Runner, tmp_path: Path) -> None:
+    preset = [entry for entry in write_preset(tmp_path) if entry != "benchmark.tasks=2"]
+    assert cl_run(*preset, "benchmark.tasks=3", "hydra.run.dir=alone")[0] == 0
+    config = load_run(tmp_path / "alone").config
+    assert (config.benchmark.name, config.benchmark.tasks, config.fisher.samples) == ("split_digits", 3, 20)
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"], ["-m", "hydra/launcher=stacked"]])
+def test_an_unknown_preset_is_refused(mode: list[str], cl_run: Runner, tmp_path: Path) -> None:
+    code, _, error = cl_run(*mode, "experiment=pile_upp")
+    assert code == 2
+    assert "error: experiment: got 'pile_upp', allowed: one of" in error
+    assert not list(tmp_path.glob("*/*/*/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("hydra.sweeper.grids=3", "hydra.sweeper.grids: got 3, allowed: names of grids, each with its overrides"),
+        ("+hydra.sweeper.grids.a=3", "hydra.sweeper.grids: got {'a': 3}, allowed: names of grids"),
+        ("+hydra.sweeper.grids.a={seed:'range(0,'}", "seed=range(0,: no viable alternative"),
+        ("+hydra.sweeper.grids.a={method:ewcc}", "method: got 'ewcc', allowed: one of ewc"),
+    ],
+)
+def test_bad_grids_are_named(setting: str, message: str, cl_run: Runner) -> None:
+    code, _, error = cl_run("-m", "hydra/launcher=stacked", *QUICK, setting)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
