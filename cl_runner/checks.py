@@ -130,7 +130,7 @@ def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
     no_mask = no_penalty = ""
     if method.mask == "none":
         no_mask = f"method={method.name} has no mask (method.mask=none)"
-    elif config.freeze == 0:
+    elif config.freeze == 0 and not method.soft:
         no_mask = "freeze=0 freezes nothing"
     if method.penalty == "none":
         no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
@@ -143,6 +143,7 @@ def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
         "method.mask": no_mask,
         "method.mask_source": no_mask,
         "method.unit": no_mask,
+        "method.soft": no_mask if method.mask == "none" else "",
         "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
         "method.penalty": no_penalty,
         "method.update": no_penalty if online else "only method.penalty=online_ewc uses it",

@@ -130,6 +130,7 @@ class MethodConfig:
     mask: str = field(metadata=_one_of("none", "global", "layerwise"))
     mask_source: str = field(metadata=_one_of("latest", "sum", "max", "union"))
     unit: str = field(metadata=_one_of("parameter", "neuron"))
+    soft: bool
     l1_lambda: float = field(metadata=_within(0))
 
 

@@ -2,7 +2,8 @@
 
 A mask freezes the most significant fraction of all parameters of a network (global) or of every layer, a
 Linear's weight and bias together (layer-wise). It ranks single parameters or whole neurons, a row of the
-weight with its bias, by their summed significance.
+weight with its bias, by their summed significance. A hard mask leaves the rest free; a soft one slows the rest down
+in proportion to its significance.
 """
 
 from collections.abc import Sequence
@@ -21,41 +22,20 @@ def most_significant(significance: Tensor, count: int) -> Tensor:
     return frozen
 
 
-def frozen_units(significance: Sequence[Tensor], fraction: float, *, layerwise: bool) -> list[Tensor]:
-    """Freeze round(fraction · n) of n units, n counted in each layer or over all layers.
+def soft_scale(significance: Tensor, frozen: Tensor) -> Tensor:
+    """What is left of each unit's update: clamp(1 − s / t, 0, 1) for significance s, and 0 for a frozen unit.
+
+    t is the smallest significance of a frozen unit, where a hard mask begins; where none is frozen, the largest of
+    all. Where t = 0, what is not frozen is quite free.
 
     Args:
-        significance: of the units of each layer, `(n_l,)`.
-        fraction: to be frozen, 0 to 1.
-        layerwise: whether each layer has a ranking of its own.
-
-    Returns:
-        For each layer, true for a frozen unit, `(n_l,)`.
+        significance: not negative, `(n,)`.
+        frozen: the most significant units, bool `(n,)`.
     """
-    if layerwise:
-        return [most_significant(layer, round(fraction * len(layer))) for layer in significance]
-    joined = torch.cat(list(significance))
-    return list(most_significant(joined, round(fraction * len(joined))).split([len(layer) for layer in significance]))
-
-
-def frozen_parameters(layers: Sequence[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
-    """The frozen parameters of one run, from the significance of its parameters.
-
-    Args:
-        layers: significance, weight `(out, in)` and bias `(out,)` of each layer.
-        fraction: of units to be frozen, 0 to 1.
-        layerwise: whether each layer has a ranking of its own.
-        unit: what is ranked, "parameter" or "neuron".
-    """
-    # One row a neuron: its weights, then its bias.
-    rows = [torch.cat([weight, bias[:, None]], 1) for weight, bias in layers]
-    scores = [row.sum(1) if unit == "neuron" else row.flatten() for row in rows]
-    frozen = frozen_units(scores, fraction, layerwise=layerwise)
-    shaped = [
-        (units[:, None] if unit == "neuron" else units.view_as(row)).expand_as(row)
-        for units, row in zip(frozen, rows, strict=True)
-    ]
-    return [Layer(row[:, :-1], row[:, -1]) for row in shaped]
+    threshold = significance[frozen].min() if frozen.any() else significance.max()
+    if threshold == 0:
+        return (~frozen).to(significance.dtype)
+    return (1 - significance / threshold).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -66,14 +46,66 @@ class MaskRule:
     fraction: float
     source: str
     unit: str
+    soft: bool
+
+    @property
+    def active(self) -> bool:
+        """Whether it keeps anything from being trained."""
+        return self.kind != "none" and (self.fraction > 0 or self.soft)
+
+
+def unit_significance(layers: Sequence[Layer], unit: str) -> list[Tensor]:
+    """Significance of each layer's units, `(n_l,)`.
+
+    Args:
+        layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
+        unit: "parameter", neuron by neuron its weights and its bias, or "neuron", their sum.
+    """
+    rows = [torch.cat([weight, bias[:, None]], 1) for weight, bias in layers]
+    return [row.sum(1) if unit == "neuron" else row.flatten() for row in rows]
+
+
+def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
+    """What a rule leaves of each unit's update: 0 of round(fraction · n) of n units, n counted in each layer or over
+    all layers; of the others all, or what `soft_scale` says.
+
+    Args:
+        significance: of the units of each layer, `(n_l,)`.
+        rule: whose source does not matter here.
+
+    Returns:
+        For each layer, 0 to 1, `(n_l,)`.
+    """
+    scales = []
+    for ranked in significance if rule.kind == "layerwise" else [torch.cat(list(significance))]:
+        frozen = most_significant(ranked, round(rule.fraction * len(ranked)))
+        scales.append(soft_scale(ranked, frozen) if rule.soft else (~frozen).to(ranked.dtype))
+    return list(torch.cat(scales).split([len(layer) for layer in significance]))
+
+
+def update_scales(layers: Sequence[Layer], rule: MaskRule) -> list[Layer]:
+    """What a rule leaves of each parameter's update, from 0 for a frozen one to 1, shaped as `layers`.
+
+    Args:
+        layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
+        rule: of that run; its source does not matter here.
+    """
+    found = []
+    for scales, layer in zip(unit_scales(unit_significance(layers, rule.unit), rule), layers, strict=True):
+        out, into = layer.weight.shape
+        # A row a neuron, of one column if the neuron is the unit.
+        rows = scales.view(out, -1).expand(out, into + 1)
+        found.append(Layer(rows[:, :-1], rows[:, -1]))
+    return found
 
 
 class GradientMask:
-    """Freezes parameters of a stack: a frozen one gets no update, whatever the optimiser makes of it.
+    """Scales the updates of a stack's parameters: a frozen one gets none, whatever the optimiser makes of it.
 
-    The mask is applied to the update, after the optimiser's step, by putting back the frozen values: for the
-    optimisers here, which work per parameter, that is the binary mask on the gradient, and neither momentum,
-    weight decay nor an L1 step can move a frozen bit.
+    The mask is applied to the update, after the optimiser's step: θ ← θ_before + scale · (θ − θ_before). For a frozen
+    parameter that puts back its value: for the optimisers here, which work per parameter, that is the binary mask on
+    the gradient, and neither momentum, weight decay nor an L1 step can move a frozen bit. A soft mask on the gradient
+    would do nothing, as Adam divides out any constant factor.
 
     Args:
         layout: of all buffers.
@@ -85,8 +117,9 @@ class GradientMask:
         self._layout, self._rules = layout, rules
         self._significance = torch.zeros_like(parameters)
         self.trainable = torch.ones_like(parameters)
-        self._frozen_values = torch.zeros_like(parameters)
+        self._start = torch.zeros_like(parameters)
         self._active = False
+        self._soft = any(rule.active and rule.soft for rule in rules)
 
     def inherit(self, parent: "GradientMask", rows: Sequence[int]) -> None:
         """Start from the significance and masks that `parent` has for the runs `rows`, which may repeat."""
@@ -102,23 +135,26 @@ class GradientMask:
             for latest, kept, _ in layers:
                 for new, old in zip(latest, kept, strict=True):
                     old[run] = _accumulated(old[run], new[run], rule.source)
-            frozen = frozen_parameters(
-                [Layer(kept.weight[run], kept.bias[run]) for _, kept, _ in layers],
-                rule.fraction,
-                layerwise=rule.kind == "layerwise",
-                unit=rule.unit,
-            )
-            for (_, _, trainable), chosen in zip(layers, frozen, strict=True):
-                for mask, part in zip(trainable, chosen, strict=True):
-                    free = (~part).to(mask.dtype)
-                    mask[run] = mask[run] * free if rule.source == "union" else free
-        self._frozen_values = parameters * (1 - self.trainable)
-        self._active = bool((self.trainable == 0).any())
+            scales = update_scales([Layer(kept.weight[run], kept.bias[run]) for _, kept, _ in layers], rule)
+            for (_, _, trainable), chosen in zip(layers, scales, strict=True):
+                for mask, scale in zip(trainable, chosen, strict=True):
+                    mask[run] = torch.minimum(mask[run], scale) if rule.source == "union" else scale
+        # What a hard mask puts back is the same before every step, and 0 where it puts back nothing.
+        self._start = parameters * (1 - self.trainable)
+        self._active = bool((self.trainable < 1).any())
+
+    def remember(self, parameters: Tensor) -> None:
+        """Keep the parameters as they are before a step, if a soft mask needs them."""
+        if self._active and self._soft:
+            self._start.copy_(parameters)
 
     def restore(self, parameters: Tensor) -> None:
-        """Undo a step on the frozen parameters, in place and to the bit."""
-        if self._active:
-            torch.addcmul(self._frozen_values, self.trainable, parameters, out=parameters)
+        """Undo a step as far as the masks say, in place: on frozen parameters to the bit, on free ones not at all."""
+        if self._active and self._soft:
+            # Exact where the scale is 0 or 1, so hard masks are as hard beside a soft one.
+            torch.lerp(self._start, parameters, self.trainable, out=parameters)
+        elif self._active:
+            torch.addcmul(self._start, self.trainable, parameters, out=parameters)
 
 
 def _accumulated(kept: Tensor, latest: Tensor, source: str) -> Tensor:

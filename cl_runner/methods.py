@@ -5,7 +5,7 @@ part                      acts                           module
 ========================  =============================  ==================================================
 quadratic penalty (EWC)   on the gradient                `cl_runner.penalties`
 L1 proximal step          after the optimiser's step     `cl_runner.sparsity`
-gradient mask             last, on what is frozen        `cl_runner.masks`
+gradient mask             last, on the whole update      `cl_runner.masks`
 ========================  =============================  ==================================================
 
 A stack can hold runs of different methods: each part has settings by run, and a part that no run uses is
@@ -36,13 +36,13 @@ def history(config: Config, task: int) -> Hashable:
     """
     method = config.method
     penalised = task > 0 and method.penalty != "none" and method.ewc_lambda > 0
-    masked = task > 0 and method.mask != "none" and config.freeze > 0
+    masked = task > 0 and mask_rule(config).active
     significant = masked or (penalised and method.penalty != "l2")
     idle = {"name"}
     if not penalised:
         idle |= {"penalty", "ewc_lambda"}
     if not masked:
-        idle |= {"mask", "mask_source", "unit"}
+        idle |= {"mask", "mask_source", "unit", "soft"}
     if task == 1:
         idle |= {"mask_source"} if method.penalty == "l2" else {"penalty", "mask_source"}
     if task == 1 or not penalised or method.penalty != "online_ewc":
@@ -51,6 +51,12 @@ def history(config: Config, task: int) -> Hashable:
     settings = tuple((name, value) for name, value in asdict(method).items() if name not in idle)
     fisher = astuple(config.fisher) if significant else None
     return config.seed, config.freeze if masked else None, fisher, settings
+
+
+def mask_rule(config: Config) -> MaskRule:
+    """How a run's mask is made."""
+    method = config.method
+    return MaskRule(method.mask, config.freeze, method.mask_source, method.unit, method.soft)
 
 
 class Method:
@@ -72,14 +78,7 @@ class Method:
         if sparsity.any():
             self._sparsity = L1Proximal(stack.layout, sparsity, configs[0].train.learning_rate)
         if any(item.mask != "none" for item in settings):
-            self._mask = GradientMask(
-                stack.layout,
-                [
-                    MaskRule(config.method.mask, config.freeze, config.method.mask_source, config.method.unit)
-                    for config in configs
-                ],
-                stack.parameters,
-            )
+            self._mask = GradientMask(stack.layout, [mask_rule(config) for config in configs], stack.parameters)
         self._stack = stack
 
     def fan_out(self, stack: Stack, configs: Sequence[Config], rows: Sequence[int]) -> "Method":
@@ -92,12 +91,14 @@ class Method:
         return method
 
     def before_step(self) -> None:
-        """Add the penalty's gradient to the stack's."""
+        """Add the penalty's gradient to the stack's, and remember what a soft mask goes back towards."""
         if self._penalty is not None:
             self._penalty.add_gradient(self._stack.parameters, self._stack.gradient)
+        if self._mask is not None:
+            self._mask.remember(self._stack.parameters)
 
     def after_step(self) -> None:
-        """Shrink the weights, then put back what is frozen."""
+        """Shrink the weights, then undo the step as far as the mask says."""
         if self._sparsity is not None:
             self._sparsity.step(self._stack.parameters)
         if self._mask is not None:
@@ -117,5 +118,5 @@ class Method:
 
     @property
     def trainable(self) -> Tensor:
-        """1 for a trainable parameter, 0 for a frozen one, `(R·P,)`."""
+        """1 for a trainable parameter, 0 for a frozen one, between them under a soft mask, `(R·P,)`."""
         return torch.ones_like(self._stack.parameters) if self._mask is None else self._mask.trainable

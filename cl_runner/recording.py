@@ -55,9 +55,13 @@ def task_state(
     parameters: Mapping[str, torch.Tensor],
     significance: Mapping[str, torch.Tensor],
     trainable: Mapping[str, torch.Tensor],
+    *,
+    soft: bool,
 ) -> TaskState:
-    """State after `task`: parameters, significance, and the mask that was used while training it."""
-    masks = {name: mask.byte() for name, mask in trainable.items()}
+    """State after `task`: parameters, significance, and the mask that was used while training it, in bytes unless it
+    is soft.
+    """
+    masks = {name: mask.float() if soft else mask.byte() for name, mask in trainable.items()}
     folders = {"checkpoints": parameters, "significance": significance, "masks": masks}
     files = {
         f"{folder}/task_{task}.safetensors": save({name: tensor.contiguous() for name, tensor in tensors.items()})

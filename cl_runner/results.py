@@ -91,7 +91,9 @@ class Run:
 
     @cached_property
     def masks(self) -> dict[int, dict[str, torch.Tensor]]:
-        """Per task the mask used while training it, 1 trainable and 0 frozen; named as `significance`."""
+        """Per task the mask used while training it, 1 trainable and 0 frozen, in between the share of its update that
+        a parameter got under a soft mask; named as `significance`.
+        """
         return self._tensors("masks")
 
     def network(self, task: int) -> MLP:

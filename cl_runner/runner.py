@@ -15,7 +15,7 @@ from cl_runner.environment import Stopwatch, describe_environment, named_memory_
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonals
-from cl_runner.methods import Method, history
+from cl_runner.methods import Method, history, mask_rule
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.stack import Layout, Stack
@@ -178,13 +178,15 @@ def _record_states(
 ) -> None:
     """Write the state of each network once it is made into the directories of all runs that share it."""
     parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()
-    rows = attrgetter("row", "fisher_row")
-    for (row, fisher_row), sharing in groupby(sorted(runs, key=rows), key=rows):
+    # The file of a soft mask holds numbers of another type, in the first task too, when rows are shared.
+    rows = attrgetter("row", "fisher_row", "config.method.soft")
+    for (row, fisher_row, soft), sharing in groupby(sorted(runs, key=rows), key=rows):
         state = task_state(
             task,
             stack.layout.named(parameters, row),
             layout.named(fisher, fisher_row),
             stack.layout.named(trainable, row),
+            soft=soft,
         )
         for run in sharing:
             run.recorder.task(state)
@@ -194,8 +196,8 @@ def describe(config: Config) -> str:
     """A run in a few words, for figures and the terminal."""
     method, benchmark = config.method, config.benchmark
     parts = []
-    if method.mask != "none" and config.freeze > 0:
-        parts.append(f"{method.mask} mask, freeze={config.freeze:g}")
+    if mask_rule(config).active:
+        parts.append(f"{'soft ' * method.soft}{method.mask} mask, freeze={config.freeze:g}")
     if method.penalty != "none" and method.ewc_lambda > 0:
         parts.append(f"λ={method.ewc_lambda:g}")
     if method.l1_lambda > 0:

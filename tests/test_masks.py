@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.masks import GradientMask, MaskRule, frozen_parameters, most_significant
+from cl_runner.masks import GradientMask, MaskRule, most_significant, soft_scale, update_scales
 from cl_runner.stack import Layer, Layout
 
 SIZES = (9, 7, 6, 5)
@@ -18,6 +18,13 @@ def random_layers(seed: int = 0) -> list[Layer]:
 
 def flat(layers: list[Layer]) -> Tensor:
     return torch.cat([part.flatten() for layer in layers for part in layer])
+
+
+def frozen_parameters(layers: list[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
+    kind = "layerwise" if layerwise else "global"
+    scales = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=False))
+    assert all(((part == 0) | (part == 1)).all() for layer in scales for part in layer)
+    return [Layer(weight == 0, bias == 0) for weight, bias in scales]
 
 
 def test_ties_are_broken_by_index() -> None:
@@ -67,7 +74,7 @@ def test_neurons_are_frozen_whole_by_summed_significance(layerwise: bool) -> Non
 def test_sources_of_significance(source: str) -> None:
     layout = Layout(SIZES, runs=2)
     parameters = torch.randn(layout.numel)
-    rules = [MaskRule("global", 0.3, source, "parameter"), MaskRule("none", 0.3, source, "parameter")]
+    rules = [MaskRule(kind, 0.3, source, "parameter", soft=False) for kind in ("global", "none")]
     mask = GradientMask(layout, rules, parameters)
     fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     for fisher in fishers:
@@ -91,7 +98,7 @@ def test_sources_of_significance(source: str) -> None:
 def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
     layout = Layout(SIZES, runs=1)
     parameters = torch.randn(layout.numel)
-    mask = GradientMask(layout, [MaskRule("layerwise", 0.6, "latest", "parameter")], parameters)
+    mask = GradientMask(layout, [MaskRule("layerwise", 0.6, "latest", "parameter", soft=False)], parameters)
     stepped = parameters + 1
     mask.restore(stepped)
     assert torch.equal(stepped, parameters + 1)
@@ -100,6 +107,93 @@ def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
     frozen = mask.trainable == 0
     assert torch.equal(stepped[frozen].view(torch.int32), parameters[frozen].view(torch.int32))
     assert torch.equal(stepped[~frozen], parameters[~frozen] + 1)
+
+
+def soft_scales_by_definition(layers: list[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
+    """Number by number, in plain Python."""
+    units: list[list[float]] = []
+    for weight, bias in layers:
+        neurons = [[*row, own] for row, own in zip(weight.tolist(), bias.tolist(), strict=True)]
+        units.append([sum(row) for row in neurons] if unit == "neuron" else [value for row in neurons for value in row])
+    found = []
+    for own, layer in zip(units, layers, strict=True):
+        ranked = sorted(own if layerwise else [value for other in units for value in other], reverse=True)
+        threshold = ranked[max(0, round(fraction * len(ranked)) - 1)]
+        scales = [min(1.0, max(0.0, 1 - value / threshold)) for value in own]
+        out, into = layer.weight.shape
+        rows = torch.tensor(scales, dtype=torch.float64).view(out, -1).expand(out, into + 1)
+        found.append(Layer(rows[:, :-1], rows[:, -1]))
+    return found
+
+
+@pytest.mark.parametrize("unit", ["parameter", "neuron"])
+@pytest.mark.parametrize("layerwise", [False, True])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+def test_soft_scales_are_as_defined(fraction: float, layerwise: bool, unit: str) -> None:
+    layers = [Layer(weight.double(), bias.double()) for weight, bias in random_layers()]
+    kind = "layerwise" if layerwise else "global"
+    found = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=True))
+    expected = soft_scales_by_definition(layers, fraction, layerwise=layerwise, unit=unit)
+    for mine, theirs in zip(found, expected, strict=True):
+        for part, other in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-12)
+    # What a hard mask freezes stands still, to the bit; without one, the most significant unit does.
+    hard = flat(frozen_parameters(layers, fraction, layerwise=layerwise, unit=unit))
+    zero = flat(found) == 0
+    assert torch.equal(zero, hard) if fraction else zero.any()
+
+
+def test_soft_scale_in_numbers() -> None:
+    significance = torch.tensor([0.0, 1.0, 2.0, 8.0, 4.0])
+    nothing, largest = torch.zeros(5, dtype=torch.bool), significance >= 4
+    assert soft_scale(significance, nothing).tolist() == [1, 0.875, 0.75, 0, 0.5]
+    assert soft_scale(significance, largest).tolist() == [1, 0.75, 0.5, 0, 0]
+
+
+def test_a_soft_mask_without_significance_leaves_all_free_that_is_not_frozen() -> None:
+    nothing, some = torch.zeros(3, dtype=torch.bool), torch.tensor([True, True, False])
+    assert soft_scale(torch.zeros(3), nothing).tolist() == [1, 1, 1]
+    assert soft_scale(torch.zeros(3), some).tolist() == [0, 0, 1]
+    assert soft_scale(torch.tensor([1.0, 0.0, 0.0]), some).tolist() == [0, 0, 1]
+    # The smallest of numbers is no zero.
+    assert soft_scale(torch.tensor([1e38, 1e-45, 0.0]), some).tolist() == [0, 0, 1]
+
+
+def test_the_union_of_soft_masks_is_their_minimum() -> None:
+    layout = Layout(SIZES, runs=1)
+    parameters = torch.randn(layout.numel)
+    mask = GradientMask(layout, [MaskRule("layerwise", 0.2, "union", "parameter", soft=True)], parameters)
+    fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    scales = []
+    for fisher in fishers:
+        mask.consolidate(parameters, fisher)
+        layers = [Layer(weight[0], bias[0]) for weight, bias in layout.layers(fisher)]
+        scales.append(flat(soft_scales_by_definition(layers, 0.2, layerwise=True, unit="parameter")).float())
+    found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()])
+    torch.testing.assert_close(found, torch.stack(scales).min(0).values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_soft_mask_scales_the_step_and_leaves_a_hard_one_beside_it_alone() -> None:
+    layout, alone = Layout(SIZES, runs=2), Layout(SIZES, runs=1)
+    source = torch.Generator().manual_seed(0)
+    parameters, fisher = (torch.rand(layout.numel, generator=source) for _ in range(2))
+    hard = MaskRule("global", 0.4, "latest", "parameter", soft=False)
+    mixed = GradientMask(layout, [MaskRule("global", 0.4, "latest", "parameter", soft=True), hard], parameters)
+    mixed.consolidate(parameters, fisher)
+    own = GradientMask(alone, [hard], alone_parameters := layout.select(parameters, [1]))
+    own.consolidate(alone_parameters, layout.select(fisher, [1]))
+    for _ in range(3):
+        before = layout.select(parameters, [0])
+        step = torch.randn(layout.numel, generator=source)
+        mixed.remember(parameters)
+        parameters += step
+        mixed.restore(parameters)
+        own.remember(alone_parameters)
+        alone_parameters += layout.select(step, [1])
+        own.restore(alone_parameters)
+        scaled = before + layout.select(mixed.trainable, [0]) * layout.select(step, [0])
+        torch.testing.assert_close(layout.select(parameters, [0]), scaled)
+        assert torch.equal(layout.select(parameters, [1]).view(torch.int32), alone_parameters.view(torch.int32))
 
 
 def test_random_layers_are_distinct() -> None:

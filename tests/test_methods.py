@@ -67,6 +67,10 @@ def test_protection_beats_fine_tuning(method: str, average_accuracy: dict[str, f
         (["method=global_mask"], ["method=global_mask", "method.unit=neuron"], 0),
         (["method=global_mask"], ["method=global_mask", "method.mask_source=union"], 1),
         (["method=global_mask", "freeze=0"], ["method=finetune"], 2),
+        (["method=global_mask"], ["method=global_mask", "method.soft=true"], 0),
+        (["method=global_mask", "freeze=0", "method.soft=true"], ["method=finetune"], 0),
+        (["method=global_mask", "freeze=0", "method.soft=true"], ["method=layerwise_mask", "method.soft=true"], 0),
+        (["method=finetune", "method.soft=true"], ["method=finetune"], 2),
     ],
 )
 def test_histories_agree_until_a_setting_makes_a_difference(

@@ -247,6 +247,10 @@ def test_a_task_that_is_not_there(run: Run) -> None:
             "layerwise_mask (layerwise mask, freeze=0.9) on permuted_digits, seed 0",
         ),
         (["method=l1_sparsity", "seed=3"], "l1_sparsity (λ=10, λ₁=0.03) on permuted_digits, seed 3"),
+        (
+            ["method=global_mask", "method.soft=true", "freeze=0"],
+            "global_mask (soft global mask, freeze=0) on permuted_digits, seed 0",
+        ),
         (["benchmark.dataset=mnist"], "finetune on permuted_digits of mnist, seed 0"),
     ],
 )
@@ -270,6 +274,34 @@ def test_a_run_in_a_stack_writes_what_it_writes_alone(run: Run, make_config: Mak
     assert not np.array_equal(load_run(tmp_path / "a").matrix, among.matrix)
 
 
+def test_a_soft_run_in_a_stack_with_a_hard_one(make_config: MakeConfig, tmp_path: Path) -> None:
+    common = [*OVERRIDES, "method=layerwise_mask"]
+    # They share the network of the first task, and its files are still each run's own.
+    configs = [make_config(*common, *more) for more in ([], ["method.soft=true"], ["method.soft=true", "freeze=0"])]
+    paths = [tmp_path / name for name in ("hard", "soft", "softest")]
+    run_stack(configs, paths, Silent())
+    run_stack(configs[:1], [tmp_path / "alone"], Silent())
+    hard, soft, softest = map(load_run, paths)
+    for task in range(1, TASKS + 1):
+        before, after = (
+            load_file(soft.path / f"checkpoints/task_{number}.safetensors") for number in (max(task - 1, 1), task)
+        )
+        for name, mask in soft.masks[task].items():
+            assert (hard.masks[task][name].dtype, mask.dtype) == (torch.uint8, torch.float32)
+            assert softest.masks[task][name].dtype == torch.float32
+            assert torch.equal(before[name][mask == 0], after[name][mask == 0])
+            assert mask.min() >= 0
+            assert mask.max() <= 1
+    assert any(((mask > 0) & (mask < 1)).any() for mask in soft.masks[2].values())
+    counts = {
+        path.name: [int(row["frozen"]) for row in rows(Run(path), "layers.csv") if row["task"] == "2"] for path in paths
+    }
+    sizes = [out * (into + 1) for into, out in SHAPES]
+    assert counts["hard"] == counts["soft"] == [round(FREEZE * size) for size in sizes]
+    assert counts["softest"] == [1] * len(SHAPES)
+    np.testing.assert_allclose(hard.accuracy, load_run(tmp_path / "alone").accuracy, atol=0.002)
+
+
 VARIANTS = [
     ["method=finetune"],
     ["method=ewc"],
@@ -278,6 +310,7 @@ VARIANTS = [
     ["method=global_mask", "freeze=0.3"],
     ["method=global_mask", "freeze=0.8"],
     *(["method=layerwise_mask", f"method.mask_source={source}"] for source in ("latest", "sum", "max", "union")),
+    *(["method=layerwise_mask", "method.soft=true", f"method.mask_source={source}"] for source in ("latest", "union")),
 ]
 
 
@@ -299,8 +332,8 @@ def test_fanning_out_what_is_common_changes_nothing(
     run_stack(configs, directories("shared"), Counting())
     monkeypatch.setattr("cl_runner.runner.history", lambda config, _: (config.seed, id(config)))
     run_stack(configs, directories("apart"), Silent())
-    # After the first task the two EWC are still alike, and so are the four sources of the mask.
-    assert rows == [2 * 1, 2 * 6, 2 * 10, 2 * 10]
+    # After the first task the two EWC are still alike, and so are the sources of the hard mask and of the soft one.
+    assert rows == [2 * 1, 2 * 7, 2 * 12, 2 * 12]
     for shared, apart in zip(directories("shared"), directories("apart"), strict=True):
         np.testing.assert_allclose(load_run(shared).matrix, load_run(apart).matrix, atol=0.002)
         for folder in ("significance", "masks", "checkpoints"):

@@ -131,6 +131,58 @@ def test_a_frozen_parameter_does_not_change_by_a_bit(
     assert (stack.parameters != before).sum() > 0.2 * in_use
 
 
+@pytest.mark.parametrize("freeze", [0.0, 0.5])
+@pytest.mark.parametrize("unit", ["parameter", "neuron"])
+def test_a_soft_mask_is_plain_adam_with_each_update_scaled(
+    unit: str, freeze: float, make_config: MakeConfig, tiny: Dataset
+) -> None:
+    options = [f"method.unit={unit}", f"freeze={freeze}", "train.epochs=2", "train.batch_size=20"]
+    config = make_config("method=layerwise_mask", "method.soft=true", *options)
+    benchmark, stack = tiny_pair(config, tiny, [4])
+    network = network_of(stack, 0, "relu").double()
+    fisher = torch.rand(stack.layout.numel, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    scales: list[torch.Tensor] = []
+    for weight, bias in stack.layout.layers(fisher):
+        rows = torch.cat([weight[0], bias[0][:, None]], 1)
+        ranked = rows.sum(1, keepdim=True) if unit == "neuron" else rows
+        count = round(freeze * ranked.numel())
+        threshold = ranked.flatten().sort(descending=True).values[max(count - 1, 0)]
+        scale = (1 - ranked / threshold).clamp(min=0).expand_as(rows)
+        scales += [scale[:, :-1], scale[:, -1]]
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.train.learning_rate)
+    source = generator(4, "batches", 0)
+    for _ in range(2):
+        for ids in torch.randperm(len(tiny.train.labels), generator=source).split(20):
+            outputs = network(benchmark.inputs_of(ids[None], [0], train=True)[0].T)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(outputs, tiny.train.labels[ids]).backward()
+            before = [parameter.detach().clone() for parameter in network.parameters()]
+            optimizer.step()
+            with torch.no_grad():
+                for parameter, old, scale in zip(network.parameters(), before, scales, strict=True):
+                    parameter.copy_(old + scale * (parameter - old))
+
+    method = Method(stack, [config])
+    method.consolidate(fisher)
+    list(train_task(stack, method, benchmark, 0, [0], config.train))
+    for found, parameter in zip(stack.layout.named(stack.parameters, 0).values(), network.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.detach(), rtol=1e-8, atol=1e-10)
+
+
+def test_a_hard_mask_is_the_same_to_the_bit_beside_a_soft_one(make_config: MakeConfig, tiny: Dataset) -> None:
+    hard = make_config("method=global_mask", "train.epochs=3", "train.batch_size=20", "method.l1_lambda=0.5")
+    soft = make_config("method=global_mask", "method.soft=true", "train.epochs=3", "train.batch_size=20")
+    found = []
+    for neighbour in (hard, soft):
+        benchmark, stack = tiny_pair(hard, tiny, [4, 5], torch.float32)
+        method = Method(stack, [hard, neighbour])
+        method.consolidate(torch.rand(stack.layout.numel, generator=torch.Generator().manual_seed(1)))
+        list(train_task(stack, method, benchmark, 1, [1], hard.train))
+        found.append(stack.layout.select(stack.parameters, [0]).view(torch.int32))
+    assert torch.equal(*found)
+
+
 def test_joint_training_sees_every_task(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("method=joint", "train.epochs=1", "train.batch_size=20")
     benchmark, stack = tiny_pair(config, tiny, [4])
