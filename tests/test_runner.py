@@ -299,7 +299,7 @@ def test_a_soft_run_in_a_stack_with_a_hard_one(make_config: MakeConfig, tmp_path
     sizes = [out * (into + 1) for into, out in SHAPES]
     assert counts["hard"] == counts["soft"] == [round(FREEZE * size) for size in sizes]
     assert counts["softest"] == [1] * len(SHAPES)
-    np.testing.assert_allclose(hard.accuracy, load_run(tmp_path / "alone").accuracy, atol=0.002)
+    np.testing.assert_allclose(hard.matrix, load_run(tmp_path / "alone").matrix, atol=0.002)
 
 
 VARIANTS = [
