@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS = ["average_accuracy", "learning_accuracy", "backward_transfer", "forward_transfer", "average_forgetting"]
+SCORES = ("accuracy", "mse")
+
+
+def metric_names(score: str) -> list[str]:
+    """The metrics of a run that is scored by one of `SCORES`."""
+    return [f"average_{score}", f"learning_{score}", "backward_transfer", "forward_transfer", "average_forgetting"]
 
 
 def continual_metrics(matrix: NDArray[np.float64]) -> dict[str, Any]:
