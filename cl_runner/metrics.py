@@ -23,9 +23,6 @@ def metric_names(score: str) -> list[str]:
     return [f"average_{score}", f"learning_{score}", "backward_transfer", "forward_transfer", "average_forgetting"]
 
 
-METRICS = metric_names("accuracy")
-
-
 def continual_metrics(matrix: NDArray[np.float64], score: ScoreName = "accuracy") -> dict[str, Any]:
     """Means over tasks, and under `per_task` what they are means of, in the order of the tasks.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"penalty": "none", "mask": "none", "ewc_lambda": 0.0},
@@ -46,21 +47,51 @@ def write_run(
     **settings: Any,
 ) -> Path:
     """A finished run on two tasks; keys of `settings` have `__` for a dot. Metrics not given follow from `accuracy`."""
-    write_config(directory, method, seed, {key.replace("__", "."): value for key, value in settings.items()})
+    write_config(directory, method, seed, _dotted(settings))
     matrix = np.array([[0.9, 0.1], [2 * accuracy - 0.8, 0.8]])
+    _write_results(directory, "accuracy", matrix, matrix[1, 0] - 0.9, metrics)
+    return directory
+
+
+def write_regression_run(
+    directory: Path,
+    mse: float,
+    seed: int = 0,
+    method: str = "ewc",
+    metrics: Mapping[str, float | None] | None = None,
+    **settings: Any,
+) -> Path:
+    """The same as `write_run`, of a run that is scored by its mean squared error: 0.01 on a task just learned."""
+    benchmark = {"benchmark.name": "regression", "benchmark.family": "regression", "benchmark.dataset": "curve"}
+    write_config(directory, method, seed, benchmark | _dotted(settings))
+    matrix = np.array([[0.01, 1.0], [2 * mse - 0.01, 0.01]])
+    _write_results(directory, "mse", matrix, 0.01 - matrix[1, 0], metrics)
+    return directory
+
+
+def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("__", "."): value for key, value in settings.items()}
+
+
+def _write_results(
+    directory: Path,
+    score: str,
+    matrix: NDArray[np.float64],
+    transfer: float,
+    metrics: Mapping[str, float | None] | None,
+) -> None:
     found = {
-        "average_accuracy": accuracy,
-        "learning_accuracy": 0.85,
-        "backward_transfer": matrix[1, 0] - 0.9,
+        f"average_{score}": matrix[1].mean(),
+        f"learning_{score}": matrix.diagonal().mean(),
+        "backward_transfer": transfer,
         "forward_transfer": 0.0,
-        "average_forgetting": 0.9 - matrix[1, 0],
+        "average_forgetting": -transfer,
     }
     rows = [[1, *matrix[0].tolist()], [2, *matrix[1].tolist()]]
-    _write_table(directory / "accuracy_matrix.csv", ["after_task", "task_1", "task_2"], rows)
+    _write_table(directory / f"{score}_matrix.csv", ["after_task", "task_1", "task_2"], rows)
     bins = [[task, layer, -3 + 0.25 * k, 10 + k] for task in (1, 2) for layer in (0, 1) for k in range(4)]
     _write_table(directory / "significance_histograms.csv", ["task", "layer", "low", "count"], bins)
     (directory / "metrics.json").write_text(json.dumps({**found, **(metrics or {}), "per_task": {}}))
-    return directory
 
 
 def write_failure(directory: Path, reason: str) -> None:

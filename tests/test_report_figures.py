@@ -9,7 +9,7 @@ from fake_runs import write_run
 from cl_runner.report.collect import collect
 from cl_runner.report.drawing import log_spaced, looks
 from cl_runner.report.figures import chosen, draw_ranking
-from cl_runner.report.gallery import Section, accuracy_matrix, draw_sections, significance_histograms
+from cl_runner.report.gallery import Section, draw_sections, score_matrix, significance_histograms
 from cl_runner.report.settings import distinguishing
 from cl_runner.report.summary import Summary, summarise
 from cl_runner.report.sweeps import draw_sweep
@@ -122,8 +122,8 @@ def test_what_a_run_lacks_is_noted(tmp_path: Path) -> None:
 
 def test_tables_of_a_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", 0.6)
-    np.testing.assert_allclose(accuracy_matrix(run), [[0.9, 0.1], [0.4, 0.8]])
-    histograms = significance_histograms(run)
+    np.testing.assert_allclose(score_matrix(run / "accuracy_matrix.csv"), [[0.9, 0.1], [0.4, 0.8]])
+    histograms = significance_histograms(run / "significance_histograms.csv")
     assert histograms["count"].sum() == 4 * (10 + 11 + 12 + 13)
 
 

@@ -6,7 +6,7 @@ import pytest
 from fake_runs import write_run
 from scipy import stats
 
-from cl_runner.metrics import METRICS
+from cl_runner.metrics import metric_names
 from cl_runner.report.collect import collect
 from cl_runner.report.settings import distinguishing
 from cl_runner.report.summary import Summary, intervals, pareto_front, summarise
@@ -45,7 +45,9 @@ def test_one_run_has_no_interval(tmp_path: Path) -> None:
     write_run(tmp_path / "a", 0.5)
     table = summary_of(tmp_path).table
     assert table["n"].tolist() == [1]
-    assert table[[f"{name}_{end}" for name in METRICS for end in ("low", "high")]].isna().all(axis=None)
+    assert (
+        table[[f"{name}_{end}" for name in metric_names("accuracy") for end in ("low", "high")]].isna().all(axis=None)
+    )
 
 
 def test_intervals_are_quantiles_of_all_resamples() -> None:

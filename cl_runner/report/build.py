@@ -11,11 +11,11 @@ from rich.markup import escape
 
 from cl_runner.errors import ConfigError
 from cl_runner.files import write_atomically
-from cl_runner.metrics import METRICS
 from cl_runner.report.collect import Runs, collect
 from cl_runner.report.comparison import compare
 from cl_runner.report.gallery import Section, draw_sections
 from cl_runner.report.page import page
+from cl_runner.report.scores import judged
 from cl_runner.report.settings import distinguishing, known, select, varying
 from cl_runner.report.summary import summarise
 from cl_runner.report.terminal import as_text, show, show_left_out
@@ -38,13 +38,14 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     runs = found.table
     for condition in options.where:
         runs = select(runs, found.settings, condition, "--where")
+    runs, metric, note = judged(runs, options.metric)
     keys, follows = distinguishing(runs, found.settings)
     if options.group_by is not None:
         if "seed" in options.group_by.split(","):
             raise ConfigError("--group-by: got seed, over which means are taken, allowed: any other setting")
         keys = [known(key, found.settings, "--group-by") for key in dict.fromkeys(options.group_by.split(","))]
     comparison = compare(runs, found.settings, *options.compare) if options.compare else None
-    summary = summarise(runs, keys, options.metric)
+    summary = summarise(runs, keys, metric)
     verdicts = [verdict(problem, part) for problem, part in summary.parts()]
     pooled = pooled_over(runs, found.settings, keys, follows)
     sections = draw_sections(summary)
@@ -57,12 +58,10 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     }
     facts = {name: text for name, text in facts.items() if text}
     fixed = in_common(runs, found.settings)
-    html = page(summary, verdicts, sections, found.left_out, comparison, facts, fixed)
+    html = page(summary, verdicts, sections, found.left_out, note, comparison, facts, fixed)
     out = options.out or options.folders[0] / "report"
-    tables = {
-        "runs": runs[["directory", "seed", *varying(runs, [k for k in found.settings if k != "seed"]), *METRICS]],
-        "summary": summary.table,
-    }
+    swept = varying(runs, [key for key in found.settings if key != "seed"])
+    tables = {"runs": runs[["directory", "seed", *swept, *summary.score.metrics]], "summary": summary.table}
     if comparison:
         tables["comparison"] = comparison.table
     _write(out, html, tables, sections)
@@ -73,7 +72,7 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         if pooled:
             notes.print(f"pooled over {', '.join(pooled)}", markup=False, highlight=False, soft_wrap=True)
     said = console if options.format == "table" else notes
-    show_left_out(said, found.left_out)
+    show_left_out(said, found.left_out, note)
     said.print(
         f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
     )
@@ -85,7 +84,7 @@ def _found(folders: Sequence[Path], notes: Console) -> Runs:
             raise ConfigError(f"{folder}: no such folder")
     found = collect(folders)
     if found.table.empty:
-        show_left_out(notes, found.left_out)
+        show_left_out(notes, found.left_out, "")
         raise ConfigError(f"{', '.join(map(str, folders))}: no finished run (one with metrics.json) in or below it")
     return found
 

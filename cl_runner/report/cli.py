@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cl_runner.errors import ConfigError, RunError
-from cl_runner.metrics import METRICS
+from cl_runner.report.scores import METRICS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of `cl-report`."""
     options = _Parser("cl-report", description="Compare the finished runs below some folders.", allow_abbrev=False)
     options.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="of runs, of sweeps, or one run")
-    options.add_argument("--metric", choices=METRICS, default=METRICS[0], help="to sort and draw by (%(default)s)")
+    options.add_argument("--metric", choices=METRICS, help="to sort and draw by (average_accuracy, else average_mse)")
     options.add_argument("--where", metavar="KEY=VALUE[,VALUE]", action="append", default=[], help="only such runs")
     options.add_argument("--group-by", metavar="KEY[,KEY]", help="pool the runs over all other settings")
     options.add_argument(

@@ -12,7 +12,8 @@ import pandas as pd
 import yaml
 
 from cl_runner.files import COMPLETE, FAILED
-from cl_runner.metrics import METRICS
+from cl_runner.metrics import SCORES, metric_names
+from cl_runner.report.scores import METRICS
 from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
@@ -30,9 +31,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Runs:
-    """`table` has a row per finished run: `directory`, the columns `settings`, and `METRICS` from 0 to 1 (NaN: null).
+    """`table` has a row per finished run: `directory`, the columns `settings`, `score` (of `SCORES`), and `METRICS`.
 
-    Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`.
+    Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`. Accuracies are from
+    0 to 1. A metric that is null, or that a run of such a score does not have, is NaN.
     """
 
     table: pd.DataFrame
@@ -54,10 +56,11 @@ def collect(folders: Iterable[Path]) -> Runs:
             left_out.append(LeftOut(directory, "failed", _failure(directory)))
         else:
             left_out.append(LeftOut(directory, "unfinished", f"it has no {COMPLETE}: interrupted, or still running"))
-    settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in METRICS))
+    settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in ("score", *METRICS)))
     left_out += _drop_duplicates(found, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
     columns = {key: as_column([row.get(key) for row in found.values()]) for key in settings}
-    metrics = {name: pd.Series([row[name] for row in found.values()], dtype=float) for name in METRICS}
+    columns["score"] = pd.Series([row["score"] for row in found.values()], dtype=object)
+    metrics = {name: pd.Series([row.get(name) for row in found.values()], dtype=float) for name in METRICS}
     table = pd.DataFrame({"directory": [str(directory) for directory in found]} | columns | metrics)
     return Runs(table, settings, left_out)
 
@@ -91,15 +94,18 @@ def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _metrics(directory: Path) -> dict[str, float]:
+def _metrics(directory: Path) -> dict[str, Any]:
     content = json.loads((directory / COMPLETE).read_text(encoding="utf-8"))
-    if not isinstance(content, Mapping) or content.get(METRICS[0]) is None:
-        raise ValueError(f"{COMPLETE}: it has no {METRICS[0]}")
-    metrics = {name: math.nan if content.get(name) is None else content[name] for name in METRICS}
+    averages = {score: f"average_{score}" for score in SCORES}
+    known = content if isinstance(content, Mapping) else {}
+    score = next((score for score, name in averages.items() if known.get(name) is not None), None)
+    if score is None:
+        raise ValueError(f"{COMPLETE}: it has no {' or '.join(averages.values())}")
+    metrics = {name: math.nan if known.get(name) is None else known[name] for name in metric_names(score)}
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
             raise ValueError(f"{COMPLETE}: {name} is no number but {value!r}")
-    return metrics
+    return {"score": score, **metrics}
 
 
 def _failure(directory: Path) -> str:

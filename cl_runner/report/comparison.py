@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from cl_runner.errors import ConfigError
-from cl_runner.metrics import METRICS
+from cl_runner.report.scores import LESS_IS_BETTER, score_of
 from cl_runner.report.settings import BOOKKEEPING, NAMES, distinguishing, select, shown, varying
-from cl_runner.report.summary import LESS_IS_BETTER, Summary, intervals
+from cl_runner.report.summary import Summary, intervals
 
 # Below so many seeds, percentile intervals are clearly too narrow.
 FEW_SEEDS = 10
@@ -41,7 +41,7 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
 
     Each side's mean in every cell (the seed and the settings that have to agree), their difference, its mean over the
     cells of a seed, and the mean of that over seeds. Seeds are what the bootstrap draws, since the runs of one seed
-    share the order of the data.
+    share the order of the data. All `runs` are of one score.
 
     Raises:
         ConfigError: a condition names no run, a run fulfils both, or no two runs can be paired.
@@ -63,16 +63,17 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     matched = [key for key in differing if key not in apart]
     pooled = [key for key in [*apart, *named] if varying(one, [key]) or varying(two, [key])]
     cells = [*matched, "seed"]
-    means = [_cell_means(side, cells) for side in sides]
+    metrics = score_of(runs).metrics
+    means = [_cell_means(side, cells, metrics) for side in sides]
     paired = means[0].add_suffix("_1").join(means[1].add_suffix("_2"), how="inner")
     if paired.empty:
         lacking = [key for key in cells if not _shared(one, two, key)]
         reason = f"they share no value of {', '.join(lacking)}" if lacking else f"no two agree in {', '.join(cells)}"
         raise ConfigError(f"--compare: no run of {first} has a partner in {second}: {reason}")
-    differences = pd.DataFrame({name: paired[f"{name}_1"] - paired[f"{name}_2"] for name in METRICS})
-    by_seed = _complete_mean(differences.reset_index("seed"), ["seed"])
+    differences = pd.DataFrame({name: paired[f"{name}_1"] - paired[f"{name}_2"] for name in metrics})
+    by_seed = _complete_mean(differences.reset_index("seed"), ["seed"], metrics)
     low, high = intervals([by_seed.to_numpy().T])
-    table = pd.DataFrame({"metric": METRICS, "difference": by_seed.to_numpy().mean(axis=0)})
+    table = pd.DataFrame({"metric": metrics, "difference": by_seed.to_numpy().mean(axis=0)})
     table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired))
     alone = (len(one) - _partnered(one, cells, paired), len(two) - _partnered(two, cells, paired))
     _, follows = distinguishing(pd.concat(sides), settings)
@@ -88,7 +89,7 @@ def leads(summary: Summary) -> pd.DataFrame:
     Columns `lead` (positive: the best is better), `low`, `high`, `seeds`, and `same`: the two gave the same numbers,
     so that they are one setting in effect. The index is that of `summary.table`, without the best.
     """
-    means = _complete_mean(summary.runs, ["setting", "seed"])
+    means = _complete_mean(summary.runs, ["setting", "seed"], summary.score.metrics)
     sign = -1 if summary.metric in LESS_IS_BETTER else 1
     best = means.loc[summary.table.index[0]]
     samples, same = [], []
@@ -104,15 +105,15 @@ def leads(summary: Summary) -> pd.DataFrame:
     return pd.DataFrame(found, index=summary.table.index[1:])
 
 
-def _complete_mean(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Means by group of all metrics; NaN where a run lacks the metric, which pandas would leave out."""
-    grouped = runs.groupby(by, dropna=False)[METRICS]
+def _complete_mean(runs: pd.DataFrame, by: list[str], metrics: list[str]) -> pd.DataFrame:
+    """Means by group of `metrics`; NaN where a run lacks the metric, which pandas would leave out."""
+    grouped = runs.groupby(by, dropna=False)[metrics]
     return grouped.mean().where(grouped.count().eq(grouped.size(), axis=0))
 
 
-def _cell_means(runs: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
+def _cell_means(runs: pd.DataFrame, cells: list[str], metrics: list[str]) -> pd.DataFrame:
     # As text, so that null equals null.
-    return _complete_mean(runs.assign(**{key: runs[key].map(shown) for key in cells}), cells)
+    return _complete_mean(runs.assign(**{key: runs[key].map(shown) for key in cells}), cells, metrics)
 
 
 def _partnered(runs: pd.DataFrame, cells: list[str], paired: pd.DataFrame) -> int:

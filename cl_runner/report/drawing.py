@@ -115,19 +115,17 @@ def with_intervals(
 ) -> None:
     """A line of means with upright intervals `ends` (NaN: none), moved by `shift` so that series do not hide others.
 
-    All are `(points,)` and from 0 to 1, drawn in percent; the shift is in widths of a stroke.
+    All are `(points,)` and drawn as they are; the shift is in widths of a stroke.
     """
     figure = axes.get_figure()
     assert figure is not None
     place = axes.transData + ScaledTranslation(shift * 3.5 / 72, 0, figure.dpi_scale_trans)
     colour, known = shown_as.colour, np.isfinite(ends[0])
-    low, high = (100 * end[known] for end in ends)
-    axes.plot(
-        x, 100 * mean, shown_as.line, color=colour, marker=shown_as.marker, ms=5, lw=1.4, label=label, transform=place
-    )
+    low, high = (end[known] for end in ends)
+    axes.plot(x, mean, shown_as.line, color=colour, marker=shown_as.marker, ms=5, lw=1.4, label=label, transform=place)
     axes.vlines(x[known], low, high, color=colour, lw=1.6, alpha=0.75, transform=place)
     # Autoscaling leaves out what has a transform of its own.
-    for values, at in ((100 * mean, x), (low, x[known]), (high, x[known])):
+    for values, at in ((mean, x), (low, x[known]), (high, x[known])):
         axes.update_datalim(np.column_stack([at, values]))
 
 

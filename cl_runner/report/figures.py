@@ -2,15 +2,15 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
-from cl_runner.metrics import METRICS
 from cl_runner.report.drawing import (
     INK,
     NARROW,
@@ -26,6 +26,7 @@ from cl_runner.report.drawing import (
     style,
     with_intervals,
 )
+from cl_runner.report.scores import Score
 from cl_runner.report.summary import Summary, intervals, pareto_front
 from cl_runner.significance import BIN_WIDTH
 
@@ -34,7 +35,7 @@ _RANKED, _NUMBERED = 25, 12
 
 def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
     """The best settings, one below the other: mean, interval and the single runs."""
-    metric, words = part.metric, part.metric.replace("_", " ")
+    metric, score, words = part.metric, part.score, part.metric.replace("_", " ")
     table = part.table[part.table[metric].notna()][:_RANKED]
     names = part.labels()
     with style():
@@ -42,17 +43,16 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
         axes = figure.add_subplot()
         for place, setting in enumerate(table.index):
             as_method = look(part.methods.index(part.method[setting]) if part.methods else 0)
-            mean, low, high = 100 * table.loc[setting, [metric, f"{metric}_low", f"{metric}_high"]].to_numpy(
-                dtype=float
-            )
-            values = 100 * part.runs.loc[part.runs["setting"] == setting, metric]
+            estimate = table.loc[setting, [metric, f"{metric}_low", f"{metric}_high"]]
+            mean, low, high = score.scale * estimate.to_numpy(dtype=float)
+            values = score.scale * part.runs.loc[part.runs["setting"] == setting, metric]
             axes.plot(values, np.full(len(values), place), "|", color=INK, alpha=0.35, ms=8)
             axes.plot([low, high], [place, place], color=as_method.colour, lw=2.2)
             axes.plot(mean, place, as_method.marker, color=as_method.colour, ms=6)
         axes.set_yticks(range(len(table)), [f"{setting + 1}. {names[setting]}" for setting in table.index])
         axes.set_ylim(len(table) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"{words} in %")
+        axes.set_xlabel(score.label(metric))
         faint_grid(axes, "x")
         subtitle = f"best first; mean and 95 % interval over runs, {sample_sizes(table)}"
         caption = "Small strokes are single runs; numbers are the table's."
@@ -61,14 +61,15 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
         return finish(figure, f"ranking{suffix}", f"{words.capitalize()} by setting", subtitle, caption)
 
 
-def draw_accuracy_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
-    """Accuracy on the tasks so far after each task; `matrices` `(n, T, T)` of the runs, by setting."""
+def draw_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
+    """The score on the tasks so far after each task; `matrices` `(n, T, T)` of the runs, by setting."""
     names, ways = part.labels(), looks([part.method[setting] for setting in matrices], part.methods)
+    score = part.score
     with style():
         figure = new_figure(NARROW, 3.7)
         axes = figure.add_subplot()
         for number, (setting, stack) in enumerate(matrices.items()):
-            curves = np.stack([stack[:, k, : k + 1].mean(axis=1) for k in range(stack.shape[1])])
+            curves = score.scale * np.stack([stack[:, k, : k + 1].mean(axis=1) for k in range(stack.shape[1])])
             (low,), (high,) = intervals([curves])
             tasks = np.arange(1.0, len(curves) + 1)
             shift = number - (len(matrices) - 1) / 2
@@ -76,33 +77,34 @@ def draw_accuracy_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.fl
         axes.autoscale_view()
         most = max(stack.shape[1] for stack in matrices.values())
         axes.set_xticks(range(1, most + 1, math.ceil(most / 20)))
-        axes.set(xlabel="tasks learned", ylabel="test accuracy in %")
+        axes.set(xlabel="tasks learned", ylabel=f"test {score.label(score.name)}")
         faint_grid(axes)
         legend_below(figure, [axes])
         subtitle = f"mean over tasks so far, 95 % interval over runs, {sample_sizes(part.table)}"
-        return finish(
-            figure, f"accuracy_over_tasks{suffix}", "Accuracy over the task sequence", subtitle, _of(part, matrices)
-        )
+        title = f"{score.words.capitalize()} over the task sequence"
+        return finish(figure, f"{score.name}_over_tasks{suffix}", title, subtitle, _of(part, matrices))
 
 
 def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
-    """Mean accuracy matrix of each setting; `matrices` `(n, T, T)` of the runs, by setting."""
-    names = part.labels()
+    """Mean matrix of each setting; `matrices` `(n, T, T)` of the runs, by setting."""
+    names, score = part.labels(), part.score
+    means = [score.scale * stack.mean(axis=0) for stack in matrices.values()]
+    norm = colour_scale(score, means)
     columns = min(3, len(matrices))
     with style():
         figure = new_figure(1.6 + 2.6 * columns, 1.1 + 2.7 * math.ceil(len(matrices) / columns), "compressed")
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
-        for axes, (setting, stack) in zip(grid, matrices.items(), strict=False):
-            mesh = _heat_map(axes, 100 * stack.mean(axis=0))
+        for axes, mean, (setting, stack) in zip(grid, means, matrices.items(), strict=False):
+            mesh = _heat_map(axes, mean, score, norm)
             axes.set_title(textwrap.fill(f"{names[setting]} (n\u00a0=\u00a0{len(stack)})", 28), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
-        figure.colorbar(mesh, ax=list(grid), label="test accuracy in %", shrink=0.8)
+        figure.colorbar(mesh, ax=list(grid), label=f"test {score.label(score.name)}", shrink=0.8)
         figure.supxlabel("tested on task", fontsize=10)
         figure.supylabel("after training task", fontsize=10)
         caption = "Right of the diagonal lies what was not learned yet. " + _of(part, matrices)
         subtitle = "row: after task i; column: on task j"
-        return finish(figure, f"accuracy_matrices{suffix}", "Mean accuracy matrix", subtitle, caption)
+        return finish(figure, f"{score.name}_matrices{suffix}", f"Mean {score.name} matrix", subtitle, caption)
 
 
 def draw_significance(part: Summary, histograms: Mapping[int, pd.DataFrame], suffix: str = "") -> Drawing:
@@ -142,67 +144,80 @@ def draw_significance(part: Summary, histograms: Mapping[int, pd.DataFrame], suf
 
 
 def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
-    """Learning accuracy against forgetting, a point per setting, and the front that no setting beats in both."""
-    table = part.table.dropna(subset=["learning_accuracy", "average_forgetting"])
-    percent = 100 * table[[f"{name}{end}" for name in _TRADED for end in ("", "_low", "_high")]]
-    learned, forgotten = percent["learning_accuracy"], percent["average_forgetting"]
-    front = table.index[pareto_front(learned.to_numpy(), forgotten.to_numpy())]
+    """How well tasks were learned against forgetting, a point per setting, and the front that none beats in both."""
+    score = part.score
+    up, right = score.learned, "average_forgetting"
+    table = part.table.dropna(subset=[up, right])
+    values = score.scale * table[[f"{name}{end}" for name in (up, right) for end in ("", "_low", "_high")]]
+    learned, forgotten = values[up], values[right]
+    gains = -learned if score.less_is_better else learned
+    front = table.index[pareto_front(gains.to_numpy(), forgotten.to_numpy())]
     groups = part.methods or [""]
     with style():
         figure = new_figure(NARROW, 4.2)
         axes = figure.add_subplot()
         for number, method in enumerate(groups):
-            rows = percent[part.method[table.index] == method]
+            rows = values[part.method[table.index] == method]
             if rows.empty:
                 continue
             colour, marker = look(number).colour, look(number).marker
-            x, y = rows["average_forgetting"], rows["learning_accuracy"]
-            low, high = rows["average_forgetting_low"], rows["average_forgetting_high"]
-            axes.plot([low, high], [y, y], color=colour, alpha=0.3, lw=1.2)
-            low, high = rows["learning_accuracy_low"], rows["learning_accuracy_high"]
-            axes.plot([x, x], [low, high], color=colour, alpha=0.3, lw=1.2)
+            x, y = rows[right], rows[up]
+            axes.plot([rows[f"{right}_low"], rows[f"{right}_high"]], [y, y], color=colour, alpha=0.3, lw=1.2)
+            axes.plot([x, x], [rows[f"{up}_low"], rows[f"{up}_high"]], color=colour, alpha=0.3, lw=1.2)
             axes.plot(x, y, marker, color=colour, ms=6, label=method or "a setting")
         order = forgotten[front].sort_values().index
         axes.plot(forgotten[order], learned[order], color=INK, lw=1, ls="--", label="Pareto front", zorder=1)
         # Settings that came out the same have one point, and one label.
-        points = percent.loc[order].sort_index().groupby(["average_forgetting", "learning_accuracy"])
+        points = values.loc[order].sort_index().groupby([right, up])
         for place, (_, rows) in enumerate(list(points)[:_NUMBERED]):
             numbers = ", ".join(str(setting + 1) for setting in rows.index[:3]) + (" …" if len(rows) > 3 else "")
-            x, y = rows["average_forgetting"], rows["learning_accuracy"]
+            x, y = rows[right], rows[up]
             offset, side = ((-6, 5), "right") if place % 2 else ((6, -12), "left")
             axes.annotate(numbers, (x.iloc[0], y.iloc[0]), offset, textcoords="offset points", ha=side, fontsize=9)
-        axes.set(xlabel="average forgetting in % (less is better)", ylabel="learning accuracy in %")
+        axes.set(xlabel=f"{score.label(right)} (less is better)", ylabel=score.label(up))
         faint_grid(axes, "both")
         legend_below(figure, [axes])
-        subtitle = f"up and left is better; mean and 95 % intervals, {sample_sizes(table)}"
+        better = "down" if score.less_is_better else "up"
+        subtitle = f"{better} and left is better; mean and 95 % intervals, {sample_sizes(table)}"
         caption = "Numbers on the front are the table's. A setting off the front is beaten by one on it."
         return finish(figure, f"learned_remembered{suffix}", "Learned against remembered", subtitle, caption)
 
 
-_TRADED = ("learning_accuracy", "average_forgetting")
-
-
 def chosen(part: Summary, most: int) -> list[int]:
     """At most `most` rows of the summary: each method's best, then the best; once each of those that came out same."""
-    table = part.table[part.table[part.metric].notna()].drop_duplicates(["n", *METRICS])
+    table = part.table[part.table[part.metric].notna()].drop_duplicates(["n", *part.score.metrics])
     first = table.index[~part.method[table.index].duplicated()]
     order = [*first, *(row for row in table.index if row not in first)]
     return sorted(int(row) for row in order[:most])
 
 
-def _heat_map(axes: Axes, matrix: NDArray[np.float64]) -> QuadMesh:
+def colour_scale(score: Score, matrices: Sequence[NDArray[np.float64]]) -> Normalize:
+    """The colour scale that all of `matrices` share."""
+    least, most = min(matrix.min() for matrix in matrices), max(matrix.max() for matrix in matrices)
+    if score.highest is not None:
+        return Normalize(0, score.highest)
+    return LogNorm(least, most) if 0 < 10 * least < most else Normalize(0, most)
+
+
+def _heat_map(axes: Axes, matrix: NDArray[np.float64], score: Score, norm: Normalize) -> QuadMesh:
     tasks = len(matrix)
+    # Bright is good.
+    colours = "viridis_r" if score.less_is_better else "viridis"
+    numbers = [f"{value:{score.short}}" for value in matrix.flat]
+    # Characters in a row: an accuracy has up to three.
+    width = tasks * max(3, *map(len, numbers))
     # A mesh, as imshow would put a bitmap into the SVG.
-    mesh = axes.pcolormesh(matrix, vmin=0, vmax=100, cmap="viridis", edgecolors="face", linewidth=0.3)
-    for (row, column), value in np.ndenumerate(matrix) if tasks <= 10 else ():
+    mesh = axes.pcolormesh(matrix, norm=norm, cmap=colours, edgecolors="face", linewidth=0.3)
+    for ((row, column), value), number in zip(np.ndenumerate(matrix), numbers, strict=True) if width <= 30 else ():
+        share = 1 - norm(value) if score.less_is_better else norm(value)
         axes.text(
             column + 0.5,
             row + 0.5,
-            f"{value:.0f}",
+            number,
             ha="center",
             va="center",
-            fontsize=9 if tasks <= 6 else 7,
-            color="black" if value > 60 else "white",
+            fontsize=9 if width <= 18 else 7,
+            color="black" if share > 0.6 else "white",
         )
     ticks = np.arange(0, tasks, math.ceil(tasks / 10))
     axes.set_xticks(ticks + 0.5, [str(task + 1) for task in ticks])

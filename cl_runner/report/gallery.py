@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cl_runner.report.drawing import Drawing
 from cl_runner.report.figures import (
     chosen,
-    draw_accuracy_over_tasks,
     draw_matrices,
+    draw_over_tasks,
     draw_ranking,
     draw_significance,
     draw_tradeoff,
@@ -60,59 +60,58 @@ def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:
     drawings += [draw_sweep(part, key, suffix) for key in varying(part.table, part.keys) if key != "method"]
     if part.table["average_forgetting"].notna().any():
         drawings.append(draw_tradeoff(part, suffix))
-    matrices = {
-        setting: _largest(stack)
-        for setting, stack in _read(part, chosen(part, _MATRICES), accuracy_matrix, notes).items()
-    }
+    name = f"{part.score.name}_matrix.csv"
+    recorded = _read(part, chosen(part, _MATRICES), name, score_matrix, notes)
+    matrices = {setting: _largest(stack) for setting, stack in recorded.items()}
     curves = {setting: matrices[setting] for setting in chosen(part, _CURVES) if setting in matrices}
     if matrices:
-        drawings += [draw_accuracy_over_tasks(part, curves, suffix), draw_matrices(part, matrices, suffix)]
-    histograms = _read(part, chosen(part, _HISTOGRAMS), significance_histograms, notes)
+        drawings += [draw_over_tasks(part, curves, suffix), draw_matrices(part, matrices, suffix)]
+    histograms = _read(part, chosen(part, _HISTOGRAMS), "significance_histograms.csv", significance_histograms, notes)
     if histograms:
         added = {setting: pd.concat(tables) for setting, tables in histograms.items()}
         drawings.append(draw_significance(part, added, suffix))
     return drawings, notes
 
 
-def accuracy_matrix(directory: Path) -> NDArray[np.float64]:
-    """The matrix `(T, T)` that a run recorded: row after task i, column on task j.
+def score_matrix(file: Path) -> NDArray[np.float64]:
+    """The matrix `(T, T)` in a run's file: row after task i, column on task j.
 
     Raises:
         OSError, ValueError: it is missing or damaged.
     """
-    matrix = pd.read_csv(directory / "accuracy_matrix.csv", index_col="after_task").to_numpy(dtype=float)
+    matrix = pd.read_csv(file, index_col="after_task").to_numpy(dtype=float)
     if not matrix.size or matrix.shape[0] != matrix.shape[1]:
         raise ValueError("not square")
     return matrix
 
 
-def significance_histograms(directory: Path) -> pd.DataFrame:
-    """The rows `task, layer, low, count` that a run recorded.
+def significance_histograms(file: Path) -> pd.DataFrame:
+    """The rows `task, layer, low, count` in a run's file.
 
     Raises:
         OSError, ValueError: they are missing or damaged.
     """
     columns = {"task": int, "layer": int, "low": float, "count": int}
-    return pd.read_csv(directory / "significance_histograms.csv", dtype=columns, usecols=list(columns))
+    return pd.read_csv(file, dtype=columns, usecols=list(columns))
 
 
 def _read(
-    part: Summary, settings: Iterable[int], read: Callable[[Path], _Content], notes: list[str]
+    part: Summary, settings: Iterable[int], name: str, read: Callable[[Path], _Content], notes: list[str]
 ) -> dict[int, list[_Content]]:
-    """What the runs of each setting recorded; a setting none of whose runs has it is left out."""
+    """What the runs of each setting recorded in the file `name`; a setting none of whose runs has it is left out."""
     found: dict[int, list[_Content]] = {}
     missing = []
     for setting in settings:
         for directory in part.runs.loc[part.runs["setting"] == setting, "directory"]:
             try:
-                found.setdefault(setting, []).append(read(Path(directory)))
+                found.setdefault(setting, []).append(read(Path(directory) / name))
             except (OSError, ValueError):
                 missing.append(directory)
         if not found.get(setting):
             found.pop(setting, None)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        notes.append(f"{read.__name__}.csv is missing or damaged in {missing[0]}{more}: the figure lacks these runs.")
+        notes.append(f"{name} is missing or damaged in {missing[0]}{more}: the figure lacks these runs.")
     return found
 
 

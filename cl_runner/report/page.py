@@ -9,13 +9,13 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from cl_runner.metrics import METRICS
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.gallery import Section
+from cl_runner.report.scores import Score
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
-from cl_runner.report.words import Verdict, comparison_in_words, estimate, left_out_in_words, points, runs_in_words
+from cl_runner.report.words import Verdict, comparison_in_words, difference, estimate, left_out_in_words, runs_in_words
 
 
 @dataclass(frozen=True)
@@ -32,41 +32,48 @@ def page(
     verdicts: Sequence[Verdict],
     sections: Sequence[Section],
     left_out: Sequence[LeftOut],
+    note: str,
     comparison: Comparison | None,
     facts: dict[str, str],
     fixed: dict[str, str],
 ) -> str:
-    """The page; `facts` are lines on how it was made, `fixed` the settings that all runs have in common."""
+    """The page; `facts` are lines on how it was made, `fixed` the settings that all runs have in common.
+
+    `note` tells of runs of another score; it is empty if there are none.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("cl_runner.report") / "page.html").read_text(encoding="utf-8"))
-    metrics = [summary.metric, *(name for name in METRICS if name != summary.metric)]
-    names = [name.replace("_", " ") for name in metrics]
+    score = summary.score
+    others = [name for name in score.metrics if name != summary.metric]
     return template.render(
         title=f"{runs_in_words(len(summary.runs))}, {runs_in_words(len(summary.table), 'setting')}",
         verdicts=verdicts,
-        columns=["#", *summary.keys, "n", f"{names[0]} in %", "lead of the best", *names[1:]],
-        rows=_rows(summary, verdicts, metrics),
+        score=score,
+        columns=["#", *summary.keys, "n", score.label(summary.metric), "lead of the best", *map(_in_words, others)],
+        rows=_rows(summary, verdicts, others),
         sections=[(section, [(drawing, _inline(drawing.svg)) for drawing in section.drawings]) for section in sections],
         left_out=left_out,
         left_out_words=left_out_in_words(left_out),
+        note=note,
         comparison=comparison,
         comparison_lines=comparison_in_words(comparison) if comparison else [],
-        comparison_rows=_comparison_rows(comparison) if comparison else [],
+        comparison_rows=_comparison_rows(comparison, score) if comparison else [],
         facts=facts,
         fixed=fixed,
     )
 
 
-def _rows(summary: Summary, verdicts: Sequence[Verdict], metrics: Sequence[str]) -> list[list[Cell]]:
+def _rows(summary: Summary, verdicts: Sequence[Verdict], others: Sequence[str]) -> list[list[Cell]]:
+    score = summary.score
     rivals = pd.concat([verdict.rivals for verdict in verdicts])
     rows = []
     for number, (_, row) in enumerate(summary.table.iterrows()):
         cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
         cells.append(_number_cell(str(int(row["n"])), row["n"]))
-        estimates = [_estimate_cell(row, metric) for metric in metrics]
-        lead = Cell("best", "", "0") if number not in rivals.index else _lead_cell(*rivals.loc[number])
-        rows.append([*cells, estimates[0], lead, *estimates[1:]])
+        cells.append(_estimate_cell(row, summary.metric, score))
+        cells.append(Cell("best", "", "0") if number not in rivals.index else _lead_cell(score, *rivals.loc[number]))
+        rows.append([*cells, *(_estimate_cell(row, name, score) for name in others)])
     return rows
 
 
@@ -78,24 +85,28 @@ def _number_cell(text: str, value: float, note: str = "") -> Cell:
     return Cell(text, note, "" if math.isnan(value) else repr(float(value)))
 
 
-def _estimate_cell(row: pd.Series, metric: str) -> Cell:
-    mean, _, interval = estimate(row, metric).partition(" %")
-    return _number_cell(mean, row[metric], interval.strip())
+def _estimate_cell(row: pd.Series, metric: str, score: Score) -> Cell:
+    mean, interval = estimate(row, metric, score)
+    return _number_cell(mean, row[metric], interval)
 
 
-def _lead_cell(lead: float, low: float, high: float, _seeds: int, same: bool) -> Cell:
+def _lead_cell(score: Score, lead: float, low: float, high: float, _seeds: int, same: bool) -> Cell:
     if same:
         return Cell("0", "same numbers", "0")
     sure = "" if low > 0 else " not clear"
-    text, _, interval = points(lead, low, high).partition(" ")
+    text, _, interval = difference(lead, low, high, score).partition(" ")
     return _number_cell(text, lead, f"{interval}{sure}" if interval else "no interval")
 
 
-def _comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:
+def _comparison_rows(comparison: Comparison, score: Score) -> list[tuple[str, str]]:
     return [
-        (row["metric"].replace("_", " "), points(row["difference"], row["low"], row["high"]))
+        (_in_words(row["metric"]), difference(row["difference"], row["low"], row["high"], score))
         for _, row in comparison.table.iterrows()
     ]
+
+
+def _in_words(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def _inline(svg: str) -> str:

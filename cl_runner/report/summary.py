@@ -8,10 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_runner.metrics import METRICS
+from cl_runner.report.scores import LESS_IS_BETTER, Score, score_of
 from cl_runner.report.settings import labels, shown
 
-LESS_IS_BETTER = ("average_forgetting",)
 _RESAMPLES = 9999
 # Numbers drawn at a time, which bounds the memory.
 _BATCH = 4_000_000
@@ -31,6 +30,11 @@ class Summary:
     keys: list[str]
     metric: str
     methods: list[str]
+
+    @property
+    def score(self) -> Score:
+        """What the runs are scored by."""
+        return score_of(self.runs)
 
     @property
     def problems(self) -> list[str]:
@@ -66,17 +70,17 @@ class Summary:
 
 
 def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:
-    """The summary of `runs` (of `Runs.table`) grouped by `keys`, sorted by `metric`.
+    """The summary of `runs` (of `Runs.table`, all of one score) grouped by `keys`, sorted by `metric`.
 
     A metric that one of a group's runs lacks has no mean in that group (NaN).
     """
-    keys = list(keys)
+    keys, metrics = list(keys), score_of(runs).metrics
     group = runs.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(runs), dtype=int)
-    samples = [runs.loc[group == number, METRICS].to_numpy().T for number in range(group.max() + 1)]
+    samples = [runs.loc[group == number, metrics].to_numpy().T for number in range(group.max() + 1)]
     table = runs[keys].assign(group=group).drop_duplicates("group").sort_values("group").reset_index(drop=True)
     table["n"] = [values.shape[1] for values in samples]
     low, high = intervals(samples)
-    for number, name in enumerate(METRICS):
+    for number, name in enumerate(metrics):
         table[name] = [values[number].mean() for values in samples]
         table[f"{name}_low"], table[f"{name}_high"] = low[:, number], high[:, number]
     order = [*(key for key in keys if key.partition(".")[0] == "benchmark"), metric]

@@ -30,7 +30,7 @@ _LINES, _PANELS = 7, 6
 
 def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
     """The metric against the swept setting `key`; a line for each combination of the others, methods side by side."""
-    metric, words = part.metric, part.metric.replace("_", " ")
+    metric, score, words = part.metric, part.score, part.metric.replace("_", " ")
     others = [other for other in varying(part.table, part.keys) if other != key]
     table, split = _lines_along(part, key, others), ""
     if _series(table, others).nunique() > _LINES:
@@ -52,10 +52,9 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
         for axes, (panel, rows) in zip(grid, panels, strict=False):
             for number, series in enumerate(firsts["series"]):
                 points = rows[rows["series"] == series].sort_values(key)
-                ends = points[f"{metric}_low"].to_numpy(), points[f"{metric}_high"].to_numpy()
+                mean, low, high = (score.scale * points[f"{metric}{end}"].to_numpy() for end in ("", "_low", "_high"))
                 shift = number - (len(names) - 1) / 2
-                places, mean = scale.places(points[key]), points[metric].to_numpy()
-                with_intervals(axes, places, mean, ends, ways[number], shift, names[number])
+                with_intervals(axes, scale.places(points[key]), mean, (low, high), ways[number], shift, names[number])
             axes.margins(x=0.08)
             axes.autoscale_view()
             scale.apply(axes)
@@ -63,7 +62,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
             faint_grid(axes)
         lowest_labelled(grid, min(len(panels), _PANELS), columns, key)
         for axes in grid[::columns]:
-            axes.set_ylabel(f"{words} in %")
+            axes.set_ylabel(score.label(metric))
         if len(names) > 1:
             legend_below(figure, grid)
         subtitle = f"mean and 95 % interval over runs, {sample_sizes(part.table)}"

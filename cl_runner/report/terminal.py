@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cl_runner.metrics import METRICS
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
-from cl_runner.report.words import Verdict, comparison_in_words, estimate, left_out_in_words, points
+from cl_runner.report.words import Verdict, comparison_in_words, difference, estimate, left_out_in_words
 
 
 def as_text(data: pd.DataFrame, form: str) -> str:
@@ -32,8 +31,9 @@ def show(
     console: Console, summary: Summary, verdicts: Sequence[Verdict], comparison: Comparison | None, pooled: str
 ) -> None:
     """The summary as a table, the verdicts, and the comparison if there is one."""
-    others = [name for name in METRICS if name != summary.metric]
-    table = Table(title=f"{summary.metric} in %, 95 % interval; n runs{pooled}", title_justify="left")
+    score = summary.score
+    others = [name for name in score.metrics if name != summary.metric]
+    table = Table(title=f"{score.label(summary.metric)}, 95 % interval; n runs{pooled}", title_justify="left")
     for key in ["", *summary.keys]:
         table.add_column(key)
     table.add_column("n", justify="right")
@@ -41,8 +41,8 @@ def show(
         table.add_column(name.replace("_", "\n"), justify="right")
     for number, (_, row) in enumerate(summary.table.iterrows(), 1):
         values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(int(row["n"]))]
-        estimates = [estimate(row, name).replace(" %", "") for name in [summary.metric, *others]]
-        table.add_row(*values, f"[bold]{escape(estimates[0])}[/bold]", *(text.split(" ")[0] for text in estimates[1:]))
+        best = " ".join(filter(None, estimate(row, summary.metric, score)))
+        table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
     # A table wider than the screen is better than one with numbers cut off.
     unbounded = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=unbounded).maximum)
@@ -54,19 +54,21 @@ def show(
         for line in filter(None, lines):
             _say(console, line)
     if comparison:
-        _say(console, f"\n{comparison.first} minus {comparison.second}, in percentage points:", "bold")
+        _say(console, f"\n{comparison.first} minus {comparison.second}, in {score.steps}:", "bold")
         for _, row in comparison.table.iterrows():
-            _say(console, f"{row['metric']:20} {points(row['difference'], row['low'], row['high'])}")
+            _say(console, f"{row['metric']:20} {difference(row['difference'], row['low'], row['high'], score)}")
         for line in comparison_in_words(comparison):
             _say(console, line)
 
 
-def show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
-    """Which runs are in no number, and why."""
+def show_left_out(console: Console, left_out: Sequence[LeftOut], note: str) -> None:
+    """Which runs are in no number, and why; `note` tells of those of another score (empty: there are none)."""
     if left_out:
         _say(console, f"\nnot in any number: {left_out_in_words(left_out)}", "yellow")
     for item in left_out:
         _say(console, f"  {item.state} {item.directory}: {item.reason}")
+    if note:
+        _say(console, f"\n{note}", "yellow")
 
 
 def _say(console: Console, line: str, style: str = "") -> None:

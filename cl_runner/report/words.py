@@ -8,8 +8,9 @@ import pandas as pd
 
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import FEW_SEEDS, Comparison, leads
+from cl_runner.report.scores import LESS_IS_BETTER, Score
 from cl_runner.report.settings import BOOKKEEPING, shown, varying
-from cl_runner.report.summary import LESS_IS_BETTER, Summary
+from cl_runner.report.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ def verdict(problem: str, part: Summary) -> Verdict:
     n = int(best["n"])
     which = "lowest" if metric in LESS_IS_BETTER else "highest"
     place = f"the {which} of {len(names)} settings" if len(names) > 1 else "the only setting here"
-    answer = f"Use {name}: {words} {estimate(best, metric)} ({runs_in_words(n)}), {place}."
+    mean, interval = estimate(best, metric, part.score)
+    value = f"{mean}{part.score.unit_of(metric)} {interval}".strip()
+    answer = f"Use {name}: {words} {value} ({runs_in_words(n)}), {place}."
     twins = [names[row] for row in rivals.index[rivals["same"]]]
     others = rivals[~rivals["same"] & part.table.loc[rivals.index, metric].notna()]
     cautions = []
     if twins:
         cautions.append(f"{_listed(twins)} gave the very same numbers: what tells them apart has no effect.")
-    lead = "" if others.empty else _lead(others, names)
+    lead = "" if others.empty else _lead(others, names, part.score)
     seeds = part.runs.loc[part.runs["setting"] == part.table.index[0], "seed"].nunique()
     if seeds == 1:
         interval = ", so there is no interval" if n == 1 else ", which the interval thus leaves out"
@@ -53,18 +56,18 @@ def verdict(problem: str, part: Summary) -> Verdict:
     elif seeds < FEW_SEEDS:
         cautions.append(f"{seeds} seeds are few: such intervals are too narrow. Run {FEW_SEEDS} or more to be sure.")
     if len(names) > 1 and seeds > 1:
-        cautions.append("The best of several is in part the luckiest: on new seeds expect a little less of it.")
+        cautions.append("The best of several is in part the luckiest: on new seeds expect it to do a little worse.")
     return Verdict(problem, answer, lead, cautions, rivals)
 
 
-def _lead(others: pd.DataFrame, names: pd.Series) -> str:
+def _lead(others: pd.DataFrame, names: pd.Series, score: Score) -> str:
     following = others.iloc[0]
     against = f"Its lead over the next best, {names[others.index[0]]},"
     if following["seeds"] < 2:
         return f"{against} cannot be judged: the two share {runs_in_words(int(following['seeds']), 'seed')}."
     lead, low, high = following[["lead", "low", "high"]]
     seeds = int(following["seeds"])
-    size = f"is {points(lead, low, high)} percentage points, paired over {seeds} seeds"
+    size = f"is {difference(lead, low, high, score)} {score.steps}, paired over {seeds} seeds"
     clear = "clear, as the interval lies above 0" if low > 0 else "not clear, as the interval reaches 0"
     if low > 0 and seeds < FEW_SEEDS:
         clear += f", though {seeds} seeds are weak evidence"
@@ -73,21 +76,20 @@ def _lead(others: pd.DataFrame, names: pd.Series) -> str:
     return f"{against} {size}: {clear}.{open_ones}"
 
 
-def estimate(row: pd.Series, metric: str) -> str:
-    """Mean and interval in percent: `63.8 % [61.0, 66.9]`; the mean alone where there is no interval."""
+def estimate(row: pd.Series, metric: str, score: Score) -> tuple[str, str]:
+    """Mean and interval without their unit: `63.8` and `[61.0, 66.9]`, which is empty where there is none."""
     if math.isnan(row[metric]):
-        return "–"
+        return "–", ""
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-    interval = "" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * row[metric]:.1f} %{interval}"
+    interval = "" if math.isnan(low) else f"[{score.number(low)}, {score.number(high)}]"
+    return score.number(row[metric]), interval
 
 
-def points(difference: float, low: float, high: float) -> str:
-    """A difference and its interval in percentage points: `+2.3 [-0.5, +4.0]`."""
-    if math.isnan(difference):
+def difference(mean: float, low: float, high: float, score: Score) -> str:
+    """A difference and its interval, in the score's steps: `+2.3 [-0.5, +4.0]`."""
+    if math.isnan(mean):
         return "–"
-    difference = round(difference, 3) + 0.0  # no "-0.0"
-    return f"{100 * difference:+.1f}" + ("" if math.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
+    return score.signed(mean) + ("" if math.isnan(low) else f" [{score.signed(low)}, {score.signed(high)}]")
 
 
 def runs_in_words(count: int, noun: str = "run") -> str:
