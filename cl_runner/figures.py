@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,10 +20,14 @@ from cl_runner.significance import LogHistogram, joined_layers, log_histogram
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Up to so many, the numbers of a matrix of tasks by tasks can be read.
+_NUMBERED_TASKS = 6
+
 
 def draw_figures(run: Run, title: str) -> None:
     """Draw the matrix of scores, `significance_histograms.png` and `training.png` into the run's directory; of a
-    regression `fit.png` too."""
+    regression `fit.png`, and where there is a table of it `mask_overlap.png`.
+    """
     draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
     histograms = [
         [log_histogram(layer) for layer in joined_layers(significance)] for significance in run.significance.values()
@@ -32,6 +36,8 @@ def draw_figures(run: Run, title: str) -> None:
     draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
     if run.score == "mse":
         draw_fit(run, title, run.path / "fit.png")
+    if (run.path / "mask_overlap.csv").exists():
+        draw_mask_overlap(run.table("mask_overlap.csv"), title, run.path / "mask_overlap.png")
 
 
 def draw_matrix(matrix: NDArray[np.float64], score: ScoreName, title: str, path: Path) -> None:
@@ -202,6 +208,48 @@ def draw_fit(run: Run, title: str, path: Path) -> None:
         "still to come",
         fontsize=9,
     )
+    _save(figure, path)
+
+
+def draw_mask_overlap(rows: Sequence[Mapping[str, float]], title: str, path: Path) -> None:
+    """A heat map for each layer: the Jaccard index of what every two tasks freeze, on one scale from 0 to 1.
+
+    Args:
+        rows: `task`, `other` (from 1), `layer` (from 0), `jaccard`, `chance`; NaN where neither task freezes any.
+        title, path: of the figure.
+    """
+    tasks, layers = int(max(row["other"] for row in rows)), int(max(row["layer"] for row in rows)) + 1
+    side = max(1.8, 0.24 * tasks + 0.4)
+    width, height = 1.4 + (side + 0.2) * layers, side + 1.6
+    # By hand, as above; inches.
+    figure = _figure(width, height, layout=None)
+    grid = figure.subplots(1, layers, sharex=True, sharey=True, squeeze=False)[0]
+    for layer, axes in enumerate(grid):
+        matrix, chances = np.full((tasks, tasks), np.nan), []
+        for row in rows:
+            if row["layer"] == layer:
+                pair = int(row["task"]) - 1, int(row["other"]) - 1
+                matrix[pair] = matrix[pair[::-1]] = row["jaccard"]
+                chances.append(f"{row['chance']:.2f}")
+        axes.set_facecolor("0.88")
+        image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+        for place, value in np.ndenumerate(matrix) if tasks <= _NUMBERED_TASKS else ():
+            if np.isfinite(value):
+                colour = "black" if value > 0.6 else "white"
+                axes.text(*place, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        known = sorted(set(chances) - {"nan"})
+        by_chance = "–".join(dict.fromkeys((known[0], known[-1]))) if known else "none frozen"
+        axes.set_title(f"layer {layer}{' (output)' * (layer == layers - 1)}\nby chance {by_chance}", fontsize=9)
+        axes.set_xlabel("task")
+    ticks = range(0, tasks, -(-tasks // 20))
+    grid[0].set_xticks(ticks, [str(task + 1) for task in ticks])
+    grid[0].set_yticks(ticks, [str(task + 1) for task in ticks])
+    grid[0].set_ylabel("task")
+    figure.text(0.5, 1 - 0.4 / height, title.replace(" on ", "\non "), ha="center", fontsize=9)
+    edges = {"bottom": 0.6 / height, "top": 1 - 1.0 / height}
+    figure.subplots_adjust(left=0.6 / width, right=1 - 1.0 / width, wspace=0.2 / side, **edges)
+    bar = figure.add_axes((1 - 0.85 / width, edges["bottom"], 0.15 / width, edges["top"] - edges["bottom"]))
+    figure.colorbar(image, cax=bar, label="overlap (Jaccard)\nof frozen parameters")
     _save(figure, path)
 
 

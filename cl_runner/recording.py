@@ -20,6 +20,7 @@ from safetensors.torch import save
 from cl_runner.evaluation import Score
 from cl_runner.files import COMPLETE, FAILED, mark_failed, write_atomically
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
+from cl_runner.overlap import Overlap
 from cl_runner.significance import joined_layers, log_histogram
 from cl_runner.training import Epoch
 
@@ -35,6 +36,8 @@ _FILES = [
     *(f"{score}{suffix}" for score in SCORES for suffix in (".csv", "_matrix.csv", "_matrix.png")),
     "learning_curves.csv",
     "fit.png",
+    "mask_overlap.csv",
+    "mask_overlap.png",
     "significance_histograms.png",
     "training.png",
     "run.json",
@@ -151,11 +154,13 @@ class Recorder:
     def score_matrix(self) -> None:
         """Write the matrix `(T, T)`: rows after task i, columns on task j."""
         header = ["after_task", *(f"task_{task}" for task in range(1, self.matrix.shape[1] + 1))]
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(header)
-        writer.writerows([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
-        write_atomically(self.directory / f"{self.score}_matrix.csv", text.getvalue().encode())
+        rows = ([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
+        self._table(f"{self.score}_matrix.csv", header, rows)
+
+    def mask_overlap(self, overlaps: Iterable[Overlap]) -> None:
+        """Write how much the masks of every two tasks have in common."""
+        rows = ([*item[:3], _short(item.jaccard), _short(item.chance)] for item in overlaps)
+        self._table("mask_overlap.csv", Overlap._fields, rows)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -172,6 +177,11 @@ class Recorder:
         """Mark the run as failed."""
         self.failure = reason
         mark_failed(self.directory, reason)
+
+    def _table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *rows])
+        write_atomically(self.directory / name, text.getvalue().encode())
 
     def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         with (self.directory / name).open("a", newline="") as file:

@@ -16,6 +16,7 @@ from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonals
 from cl_runner.methods import Method, history, mask_rule
+from cl_runner.overlap import mask_overlaps
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.stack import Layout, Stack
@@ -126,8 +127,11 @@ def run_stack(
     with clock("write"):
         for run in runs:
             run.recorder.score_matrix()
+            results, rule = Run(run.recorder.directory), mask_rule(run.config)
+            if rule.kind != "none" and rule.fraction > 0 and tasks > 1:
+                run.recorder.mask_overlap(mask_overlaps(results.significance, rule))
             if draw:
-                draw_figures(Run(run.recorder.directory), describe(run.config))
+                draw_figures(results, describe(run.config))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
     for run in runs:
         run.recorder.finish(facts)

@@ -76,6 +76,8 @@ def test_every_file_is_there_and_no_other(run: Run) -> None:
         "accuracy_matrix.png",
         "layers.csv",
         "learning_curves.csv",
+        "mask_overlap.csv",
+        "mask_overlap.png",
         "metrics.json",
         "run.json",
         "significance.csv",
@@ -170,6 +172,34 @@ def test_layers_csv_counts(run: Run) -> None:
     assert zeros > 0
 
 
+def test_mask_overlap_csv(run: Run) -> None:
+    found = rows(run, "mask_overlap.csv")
+    assert list(found[0]) == ["task", "other", "layer", "jaccard", "chance"]
+    pairs = [(row["task"], row["other"], row["layer"]) for row in found]
+    assert pairs == [(*pair, layer) for pair in (("1", "2"), ("1", "3"), ("2", "3")) for layer in "012"]
+    # The mask that was used for tasks 2 and 3 is the one of tasks 1 and 2.
+    for row, (into, out) in zip(found[:3], SHAPES, strict=True):
+        names = [f"layers.{row['layer']}.{kind}" for kind in ("weight", "bias")]
+        first, second = (torch.cat([run.masks[task][name].flatten() for name in names]) == 0 for task in (2, 3))
+        assert float(row["jaccard"]) == pytest.approx(float((first & second).sum() / (first | second).sum()), rel=1e-6)
+        share = round(FREEZE * out * (into + 1)) / (out * (into + 1))
+        assert float(row["chance"]) == pytest.approx(share / (2 - share), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["method=ewc"], ["method=global_mask", "freeze=0"], ["method=global_mask", "benchmark.tasks=1"]]
+)
+def test_there_is_no_overlap_of_fewer_than_two_masks(
+    overrides: list[str], make_config: MakeConfig, tmp_path: Path
+) -> None:
+    for name in ("mask_overlap.csv", "mask_overlap.png"):
+        # As if left by an unfinished run with other settings.
+        (tmp_path / name).write_text("")
+    short = ["benchmark.tasks=2", "benchmark.train_samples=50", "train.epochs=1", "model.hidden=[5]"]
+    run_stack([make_config(*short, *overrides)], [tmp_path], Silent())
+    assert not list(tmp_path.glob("mask_overlap.*"))
+
+
 def test_significance_csv(run: Run) -> None:
     found = rows(run, "significance.csv")
     assert len(found) == TASKS * len(SHAPES)
@@ -227,7 +257,7 @@ def test_run_json(run: Run) -> None:
 
 
 def test_figures_are_pictures(run: Run) -> None:
-    for name in ("accuracy_matrix.png", "significance_histograms.png", "training.png"):
+    for name in ("accuracy_matrix.png", "significance_histograms.png", "training.png", "mask_overlap.png"):
         content = (run.path / name).read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) > 5000
