@@ -142,7 +142,7 @@ def _draw(learned: pd.DataFrame, settings: Sequence[str]) -> Figure:
         titled(
             figure,
             "How well is the newest task learned, the more tasks there were before it?",
-            f"permuted MNIST; mean and 95 % interval over {runs_in_words(learned['seed'].nunique(), 'seed')}; "
+            f"permuted MNIST; mean and 95 % interval over {runs_in_words(learned['seed'].nunique(), 'seed')}\n"
             f"online_ewc with ewc_lambda={online:g}, masks freeze {100 * frozen:g} %",
         )
     return figure
