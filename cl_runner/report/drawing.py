@@ -64,9 +64,14 @@ def style() -> Iterator[None]:
         yield
 
 
+def titled(figure: Figure, title: str, subtitle: str) -> None:
+    """Say above the figure what it shows, and below that what its marks are."""
+    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=10.5)
+
+
 def finish(figure: Figure, name: str, title: str, subtitle: str, caption: str) -> Drawing:
     """The figure as SVG, with text as text and `currentColor` as ink, and as PNG on white."""
-    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=10.5)
+    titled(figure, title, subtitle)
     svg, png = io.StringIO(), io.BytesIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(

@@ -1,0 +1,172 @@
+"""The claims of scripts/findings/: each on a tiny version of its sweeps, and what they share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from findings.claims import Claim, all_claims
+from findings.page import Finding
+from findings.results import add_cost, average_score, command, cost, jobs, learning_score, load, missing, table
+from findings.statistics import by_seed, curve, estimate, paired_difference
+from reproduce import incomplete, selected, write
+from test_cli import Runner, cl_run
+from test_grids import PRESET, write_preset
+
+from cl_runner.cli import config_dir
+from cl_runner.results import load_run
+
+__all__ = ["cl_run"]
+
+PRESETS = sorted(config_dir().glob("experiment/*.yaml"))
+TINY = {
+    "seed": "0,1",
+    "benchmark.tasks": "3",
+    "benchmark.train_samples": "200",
+    "model.hidden": "[10]",
+    "train.epochs": "1",
+    "fisher.samples": "20",
+}
+
+
+def test_every_preset_belongs_to_one_claim() -> None:
+    claims = all_claims()
+    assert sorted(preset for claim in claims for preset in claim.PRESETS) == [path.stem for path in PRESETS]
+    assert all(set(claim.QUICK) == set(claim.PRESETS) for claim in claims)
+    assert [claim.NUMBER for claim in selected(claims, [PRESETS[0].stem])] == [
+        claim.NUMBER for claim in claims if PRESETS[0].stem in claim.PRESETS
+    ]
+    assert selected(claims, []) == claims
+
+
+def tiny(preset: str, claim: Claim) -> list[str]:
+    """Overrides that make the preset tiny, but for the settings that it sweeps over."""
+    sweeper = yaml.safe_load((config_dir() / "experiment" / f"{preset}.yaml").read_text())["hydra"]["sweeper"]
+    swept = {key for grid in sweeper.get("grids", {}).values() for key in grid} | set(sweeper["params"]) - {"seed"}
+    return [*claim.QUICK[preset], *(f"{key}={value}" for key, value in TINY.items() if key not in swept)]
+
+
+@pytest.mark.parametrize("claim", all_claims(), ids=lambda claim: f"claim_{claim.NUMBER}")
+def test_a_claim_is_judged_by_its_sweeps(
+    claim: Claim, cl_run: Runner, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for preset in claim.PRESETS:
+        overrides = tiny(preset, claim)
+        if "mnist" in (config_dir() / "experiment" / f"{preset}.yaml").read_text():
+            overrides.append(f"data_dir={request.getfixturevalue('mnist_dir')}")
+        assert cl_run("-m", f"experiment={preset}", *overrides, f"hydra.sweep.dir={preset}")[0] == 0
+    write([claim], tmp_path, tmp_path / "docs")
+    page = (tmp_path / "docs" / "findings.md").read_text()
+    assert "Not shown" not in page
+    assert page.count("\n## ") == page.count("](findings/") == page.count("\nClaim: ") >= 1
+    for preset in claim.PRESETS:
+        assert f"    uv run cl-run -m experiment={preset} " in page
+    drawn = {path.stem for path in (tmp_path / "docs" / "findings").glob("*.png")}
+    assert drawn == {path.stem for path in (tmp_path / "docs" / "findings").glob("*.csv")}
+    assert all(f"findings/{name}.png" in page for name in drawn)
+
+
+@pytest.fixture
+def swept(cl_run: Runner, tmp_path: Path) -> Path:
+    """A complete sweep of six runs: two strengths of EWC and a mask, of two seeds."""
+    write_preset(tmp_path)
+    assert cl_run("-m", *PRESET, "hydra.sweep.dir=both", "hydra.launcher.workers=1")[0] == 0
+    return tmp_path / "both"
+
+
+class Unfounded:
+    """A claim on that sweep, of which nothing can be found."""
+
+    NUMBER = 3
+    PRESETS: Sequence[str] = ("both", "none")
+    QUICK: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+    def finding(self, results: Mapping[str, pd.DataFrame]) -> Sequence[Finding]:
+        raise AssertionError(results)
+
+
+def test_results_are_those_of_the_runs(swept: Path) -> None:
+    scores = load(swept)
+    assert list(dict.fromkeys(scores["setting"])) == ["ewc, ewc_lambda=3", "ewc, ewc_lambda=30", "global_mask"]
+    ends, learned = average_score(scores).set_index("directory"), learning_score(scores)
+    assert len(ends) == 6
+    after_first = average_score(scores, after_task=1).set_index("directory")["score"]
+    layers = table(scores, "layers.csv")
+    for directory in jobs(swept):
+        run = load_run(directory)
+        assert ends.loc[str(directory), "seed"] == run.config.seed
+        assert ends.loc[str(directory), "freeze"] == run.config.freeze
+        assert ends.loc[str(directory), "score"] == pytest.approx(run.metrics["average_accuracy"])
+        own = learned[learned["directory"] == str(directory)]
+        assert own["score"].mean() == pytest.approx(run.metrics["learning_accuracy"])
+        assert own["task"].tolist() == [1, 2]
+        assert after_first[str(directory)] == pytest.approx(run.accuracy[1, 0])
+        found = layers[layers["directory"] == str(directory)]
+        assert found["layer"].tolist() == [row["layer"] for row in run.table("layers.csv")]
+    # Regression has another table.
+    file = swept / "0" / "accuracy.csv"
+    (swept / "0" / "mse.csv").write_text(file.read_text().replace("accuracy", "mse"))
+    file.unlink()
+    pd.testing.assert_frame_equal(load(swept), scores)
+
+
+def test_an_incomplete_sweep_is_never_shown_as_complete(swept: Path, cl_run: Runner) -> None:
+    place = swept.parent
+    assert missing(swept) == {}
+    (swept / "1" / "metrics.json").unlink()
+    (swept / "5").rename(place / "elsewhere")
+    assert missing(swept) == {
+        swept / "1": "seed=0 method.ewc_lambda=30 method=ewc",
+        swept / "5": "seed=1 method=global_mask freeze=0.25",
+    }
+    claim = Unfounded()
+    lacks = "`both` lacks 2 of 6 runs: " + ", ".join(f"{path.name} ({name})" for path, name in missing(swept).items())
+    assert incomplete(claim, place) == [lacks, "`none` was not run"]
+    write([claim], place, place / "docs")
+    assert f"- claim 3: {lacks}; `none` was not run" in (place / "docs" / "findings.md").read_text()
+    # Asked for fewer runs, it lacks none of them, and shows no others.
+    assert cl_run("-m", *PRESET, "seed=0", "hydra.sweep.dir=both", "hydra.launcher.workers=1")[0] == 0
+    assert missing(swept) == {}
+    assert load(swept)["directory"].nunique() == 3
+
+
+def test_the_command_and_the_cost_of_a_sweep(swept: Path) -> None:
+    assert command(swept).startswith("uv run cl-run -m experiment=both benchmark.tasks=2 ")
+    assert cost(swept) is None
+    add_cost(swept, 2.5)
+    add_cost(swept, 1.5)
+    known = cost(swept)
+    assert known
+    assert known.seconds == 4
+    assert known.cores >= 1
+
+
+def test_estimates_are_means_over_seeds() -> None:
+    values = pd.Series(np.random.default_rng(0).normal(0.7, 0.1, size=400))
+    found = estimate(values)
+    # Of many values the bootstrap's interval is the normal one.
+    half = 1.96 * values.std() / 20
+    np.testing.assert_allclose([found.mean, found.n], [values.mean(), 400])
+    np.testing.assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half], atol=0.001)
+    assert np.isnan(estimate(values[:1]).low)
+    assert estimate(pd.Series([0.5, 0.5])).percent() == "50.0 % [50.0, 50.0]"
+
+
+def test_differences_are_paired_by_seed() -> None:
+    rows = pd.DataFrame({"seed": [0, 0, 1, 2], "score": [0.2, 0.4, 0.6, 0.9]})
+    first = by_seed(rows)
+    assert first.tolist() == pytest.approx([0.3, 0.6, 0.9])
+    # A constant difference has no spread, however much seeds differ; seed 7 has no partner.
+    found = paired_difference(first, pd.Series({2: 0.8, 1: 0.5, 7: 0.1}))
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.1, 0.1, 0.1, 2))
+    assert found.points() == "+10.0 [+10.0, +10.0]"
+
+
+def test_curves_are_estimates_along_a_column() -> None:
+    rows = pd.DataFrame({"task": [1, 1, 2, 2], "seed": [0, 1, 0, 1], "score": [0.1, 0.3, 0.5, 0.5]})
+    found = curve(rows, "task")
+    assert found["mean"].tolist() == pytest.approx([0.2, 0.5])
+    np.testing.assert_allclose(found[["low", "high"]], [[0.1, 0.3], [0.5, 0.5]])
