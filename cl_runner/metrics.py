@@ -13,11 +13,6 @@ ScoreName = Literal["accuracy", "mse"]
 SCORES: tuple[ScoreName, ...] = ("accuracy", "mse")
 
 
-def score_of(family: str) -> ScoreName:
-    """The score of benchmarks of a family."""
-    return "mse" if family == "regression" else "accuracy"
-
-
 def metric_names(score: str) -> list[str]:
     """The metrics of runs with this score."""
     return [f"average_{score}", f"learning_{score}", "backward_transfer", "forward_transfer", "average_forgetting"]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from cl_runner.config import Config
 from cl_runner.files import COMPLETE
-from cl_runner.metrics import ScoreName, score_of
+from cl_runner.metrics import SCORES, ScoreName
 
 
 class MLP(torch.nn.Module):
@@ -67,7 +67,7 @@ class Run:
     @property
     def score(self) -> ScoreName:
         """Of what the matrix is: accuracy, or the mean squared error of a regression."""
-        return score_of(self.config.benchmark.family)
+        return next(name for name in SCORES if (self.path / f"{name}.csv").exists())
 
     @cached_property
     def matrix(self) -> NDArray[np.float64]:

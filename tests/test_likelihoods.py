@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from cl_runner.likelihoods import Categorical
+from cl_runner.likelihoods import Categorical, Gaussian
 
 
 def test_loss_and_signal_equal_autograd() -> None:
@@ -64,3 +66,32 @@ def test_the_largest_draw_is_the_last_possible_class() -> None:
 def test_score_is_accuracy() -> None:
     logits = torch.tensor([[[0.1, 0.8], [0.9, 0.2]]])
     assert Categorical().score(logits, torch.tensor([[1, 1]])).tolist() == [[1.0, 0.0]]
+
+
+def test_gaussian_loss_and_signal_equal_autograd() -> None:
+    outputs = torch.randn(2, 1, 5, dtype=torch.float64, requires_grad=True)
+    labels = torch.randn(2, 5, dtype=torch.float64)
+    loss, signal = Gaussian().loss_and_signal(outputs.detach(), labels)
+    normal = torch.distributions.Normal(outputs[:, 0], 1.0)
+    expected = -normal.log_prob(labels) - 0.5 * math.log(2 * math.pi)
+    expected.sum().backward()
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(signal, outputs.grad)
+    torch.testing.assert_close(Gaussian().score(outputs.detach(), labels), 2 * loss)
+
+
+def test_gaussian_labels_have_the_output_as_mean_and_unit_variance() -> None:
+    uniforms = torch.rand(1, 200_000, generator=torch.Generator().manual_seed(0))
+    labels = Gaussian().draw(torch.full((1, 1, 200_000), 3.0), uniforms)
+    assert abs(labels.mean() - 3) < 4 / 200_000**0.5
+    assert abs(labels.var() - 1) < 4 * (2 / 200_000) ** 0.5
+    ends = Gaussian().draw(torch.zeros(1, 1, 2), torch.tensor([[0.0, 1 - 2**-24]]))
+    assert torch.isfinite(ends).all()
+
+
+def test_gaussian_expected_signal_is_the_expectation_over_labels() -> None:
+    outputs = torch.randn(2, 1, 4)
+    signals = Gaussian().expected_signals(outputs, slice(0, 1))
+    assert signals.shape == (2, 1, Gaussian().rank(slice(0, 1)), 4)
+    # E over y of (f − y)², the squared derivative, is the variance.
+    assert torch.equal(signals.square().sum(2), torch.ones(2, 1, 4))

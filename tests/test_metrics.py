@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cl_runner.metrics import continual_metrics
+from cl_runner.metrics import continual_metrics, metric_names
 
 
 def test_hand_made_matrix() -> None:
@@ -30,3 +30,14 @@ def test_a_single_task_has_no_transfer() -> None:
     found = continual_metrics(np.array([[0.1], [0.8]]))
     assert found["average_accuracy"] == found["learning_accuracy"] == 0.8
     assert found["backward_transfer"] is found["forward_transfer"] is found["average_forgetting"] is None
+
+
+def test_of_errors_less_is_better_and_the_signs_are_the_same() -> None:
+    matrix = np.array([[2.0, 3.0, 4.0], [0.1, 2.5, 5.0], [0.4, 0.2, 6.0], [0.3, 0.9, 0.1]])
+    found = continual_metrics(matrix, "mse")
+    assert found["average_mse"] == pytest.approx((0.3 + 0.9 + 0.1) / 3)
+    assert found["learning_mse"] == pytest.approx((0.1 + 0.2 + 0.1) / 3)
+    assert found["backward_transfer"] == pytest.approx(-((0.3 - 0.1) + (0.9 - 0.2)) / 2)
+    assert found["forward_transfer"] == pytest.approx(((3.0 - 2.5) + (4.0 - 6.0)) / 2)
+    assert found["average_forgetting"] == pytest.approx(((0.3 - 0.1) + (0.9 - 0.2)) / 2)
+    assert list(found) == [*metric_names("mse"), "per_task"]

@@ -30,7 +30,7 @@ def test_without_a_terminal_there_is_a_plain_line_a_task() -> None:
     with TerminalProgress(console) as progress:
         progress.epoch(1, 3, EPOCH)
         progress.task(1, 3, SCORES)
-    assert written(console) == "task 1/3: loss 0.2500, test accuracy on the tasks so far 0.500\n"
+    assert written(console) == "task 1/3: loss 0.2500, test scores on the tasks so far 0.500\n"
 
 
 def test_in_a_terminal_there_is_a_bar() -> None:

@@ -112,10 +112,10 @@ def _table(
         rows.append(
             {
                 "setting": setting,
-                f"learning accuracy, {_span(early)}": first.percent(),
-                f"learning accuracy, {_span(late)}": last.percent(),
+                f"learning accuracy, {_span(early)}, %": first.percent(),
+                f"learning accuracy, {_span(late)}, %": last.percent(),
                 "change beyond fine-tuning's, points": whole[setting].points() if setting in whole else "–",
-                "average accuracy at the end": estimate(by_seed(ends[ends["setting"] == setting])).percent(),
+                "average accuracy at the end, %": estimate(by_seed(ends[ends["setting"] == setting])).percent(),
                 "n": first.n,
             }
         )
@@ -129,6 +129,7 @@ def _draw(learned: pd.DataFrame, settings: Sequence[str]) -> Figure:
         axes = figure.add_subplot()
         for number, (name, way) in enumerate(zip(settings, looks(methods, list(dict.fromkeys(methods))), strict=True)):
             line = curve(learned[learned["setting"] == name], "task")
+            line = 100 * line[["mean", "low", "high"]]
             ends = line["low"].to_numpy(), line["high"].to_numpy()
             shift = (number - (len(settings) - 1) / 2) / 2
             with_intervals(axes, line.index.to_numpy(dtype=float), line["mean"].to_numpy(), ends, way, shift, name)

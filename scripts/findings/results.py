@@ -92,6 +92,11 @@ def average_score(results: pd.DataFrame, after_task: int | None = None) -> pd.Da
     return runs(results).merge(rows.groupby("directory", as_index=False)["score"].mean(), on="directory")
 
 
+def task_score(results: pd.DataFrame, after_task: int, eval_task: int) -> pd.DataFrame:
+    """`runs` with the `score` on one task after so many tasks."""
+    return results[(results["after_task"] == after_task) & (results["eval_task"] == eval_task)].reset_index(drop=True)
+
+
 def learning_score(results: pd.DataFrame) -> pd.DataFrame:
     """`runs` by `task`, with the `score` on each right after it was learned."""
     rows = results[results["after_task"] == results["eval_task"]]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cl_runner.report import words
 from cl_runner.report.summary import intervals
 
 
@@ -18,13 +17,21 @@ class Estimate:
     high: float
     n: int
 
+    def number(self, form: str = ".3g") -> str:
+        """`0.0412 [0.0405, 0.0421]`."""
+        return self._shown(f"z{form}", 1)
+
     def percent(self) -> str:
-        """`63.8 % [61.0, 66.9]`."""
-        return words.estimate(pd.Series({"score": self.mean, "score_low": self.low, "score_high": self.high}), "score")
+        """Of a share, without its unit: `63.8 [61.0, 66.9]`."""
+        return self._shown("z.1f", 100)
 
     def points(self) -> str:
-        """A difference in percentage points: `+2.3 [-0.5, +4.0]`."""
-        return words.points(self.mean, self.low, self.high)
+        """A difference of shares in percentage points: `+2.3 [-0.5, +4.0]`."""
+        return self._shown("+z.1f", 100)
+
+    def _shown(self, form: str, scale: float) -> str:
+        mean, low, high = (f"{scale * value:{form}}" for value in (self.mean, self.low, self.high))
+        return mean if np.isnan(self.low) else f"{mean} [{low}, {high}]"
 
 
 def by_seed(rows: pd.DataFrame, column: str = "score") -> pd.Series:
