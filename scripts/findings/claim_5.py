@@ -130,9 +130,9 @@ def _mnist(scores: pd.DataFrame) -> Finding:
     answer = (
         f"Against `latest`, in average accuracy after {len(tasks)} tasks:\n\n"
         + "\n".join(gains)
-        + "\n\nA union never gives back what was frozen, and so freezes more with every task: while the last one was trained, "
-        f"{frozen['union']} of the parameters at freeze=0.5, where `sum` has {frozen['sum']}. The estimator moves the "
-        f"average accuracy by at most {100 * max(spread):.1f} points at the same mask, freeze and source."
+        + "\n\nA union never gives back what was frozen, and so freezes more with every task: while the last one was "
+        f"trained, {frozen['union']} of the parameters at freeze=0.5, where `sum` has {frozen['sum']}. The estimator "
+        f"moves the average accuracy by at most {100 * max(spread):.1f} points at the same mask, freeze and source."
     )
     return Finding(
         name="mask_sources_mnist",
