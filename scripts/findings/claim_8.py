@@ -19,7 +19,7 @@ QUICK = {"ten_tasks": ["benchmark.tasks=3", "benchmark.train_samples=500", "fish
 # Settings are chosen on seeds from here on and judged on the others: the best of many is in part the luckiest.
 _CHOOSING = 100
 _BOUNDS = ("fine-tuning", "joint training")
-_KNOWN = ("L2", "EWC", "online EWC", "global mask", "layer-wise mask")
+_TRIED = ("L2", "EWC", "online EWC", "averaged online EWC", "global mask", "layer-wise mask")
 
 
 def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
@@ -31,6 +31,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     scores = results["ten_tasks"]
     ends = average_score(scores)
     ends["kind"] = ends.apply(_kind, axis=1)
+    ends["setting"] = ends.apply(_settings, axis=1)
     tasks = int(scores["eval_task"].max())
     own_seeds = bool((ends["seed"] >= _CHOOSING).any())
     choosing, judging = (ends[ends["seed"] >= _CHOOSING], ends[ends["seed"] < _CHOOSING]) if own_seeds else (ends, ends)
@@ -38,10 +39,10 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
         str(kind): str(rows.groupby("setting")["score"].mean().idxmax())
         for kind, rows in choosing.groupby("kind", sort=False)
     }
-    values = {kind: by_seed(judging[judging["setting"] == setting]) for kind, setting in chosen.items()}
+    values = {kind: by_seed(_of(judging, kind, setting)) for kind, setting in chosen.items()}
     order = sorted(values, key=lambda kind: -values[kind].mean())
-    untried = next(kind for kind in order if kind not in (*_BOUNDS, *_KNOWN))
-    tried = next(kind for kind in order if kind in _KNOWN)
+    untried = next(kind for kind in order if kind not in (*_BOUNDS, *_TRIED))
+    tried = next(kind for kind in order if kind in _TRIED)
     over_ewc = paired_difference(values[untried], values["EWC"])
     over_tried = paired_difference(values[untried], values[tried])
     verdict: Verdict = "depends"
@@ -54,9 +55,11 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
         f"{over_ewc.points()} points against the best EWC and {over_tried.points()} against the best that was tried, "
         f"{tried}."
     )
-    learned = learning_score(scores)
+    learned = (
+        learning_score(scores).drop(columns="setting").merge(ends[["directory", "kind", "setting"]], on="directory")
+    )
     learned = learned[learned["seed"].isin(judging["seed"])]
-    plasticity = {kind: by_seed(learned[learned["setting"] == setting]) for kind, setting in chosen.items()}
+    plasticity = {kind: by_seed(_of(learned, kind, setting)) for kind, setting in chosen.items()}
     return [
         Finding(
             name="ten_tasks",
@@ -65,11 +68,17 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
             "tasks than EWC at its best strength.",
             verdict=verdict,
             words=words,
-            answer=_answer(chosen, values, plasticity, order, own_seeds, ends["setting"].nunique()),
+            answer=_answer(
+                chosen, values, plasticity, order, own_seeds, len(ends[["kind", "setting"]].drop_duplicates())
+            ),
             figure=_draw(values, plasticity, order, tasks),
             table=_table(chosen, values, plasticity, order),
         )
     ]
+
+
+def _of(rows: pd.DataFrame, kind: str, setting: str) -> pd.DataFrame:
+    return rows[(rows["kind"] == kind) & (rows["setting"] == setting)]
 
 
 def _kind(run: pd.Series) -> str:
@@ -85,6 +94,15 @@ def _kind(run: pd.Series) -> str:
         mask = f"{'soft ' * bool(run['method.soft'])}{mask}{' neuron' * (run['method.unit'] == 'neuron')} mask"
     sparsity = "L1" if run["method.l1_lambda"] > 0 else ""
     return " + ".join(part for part in (mask, penalty, sparsity) if part) or "fine-tuning"
+
+
+def _settings(run: pd.Series) -> str:
+    """What was searched over, of the method of a run."""
+    kind = _kind(run)
+    parts = [f"freeze={run['freeze']:g}"] if "mask" in kind else []
+    parts += [f"ewc_lambda={run['method.ewc_lambda']:g}"] if "EWC" in kind or "L2" in kind else []
+    parts += [f"l1_lambda={run['method.l1_lambda']:g}"] if "L1" in kind else []
+    return ", ".join(parts) or "–"
 
 
 def _answer(
@@ -105,8 +123,8 @@ def _answer(
     lead = paired_difference(values[best], values[ewc])
     return (
         f"Of {count} settings the best of each kind of method was chosen {how}. The best is {best} "
-        f"(`{chosen[best]}`) with {estimate(values[best]).percent()} %, {even}{joint}. Its lead over EWC "
-        f"(`{chosen[ewc]}`) is {lead.points()} percentage points"
+        f"({chosen[best]}) with {estimate(values[best]).percent()} %, {even}{joint}. Its lead over EWC "
+        f"({chosen[ewc]}) is {lead.points()} percentage points"
         f"{': outside the interval' if lead.low > 0 else ', and so not clear'}.\n\n"
         f"It learns a task to {estimate(plasticity[best]).percent()} % and loses {100 * lost[best]:.1f} points of that "
         f"by the end; EWC learns to {estimate(plasticity[ewc]).percent()} % and loses {100 * lost[ewc]:.1f}."
