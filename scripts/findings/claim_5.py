@@ -105,14 +105,10 @@ def _mnist(scores: pd.DataFrame) -> Finding:
     )
     conditions = list(dict.fromkeys(key[:3] for key in means))
     total = len(conditions)
-    words = (
-        f"in {total} conditions of mask, freeze and estimator "
-        + ", ".join(
-            f"`{source}` is clearly ahead of `latest` in {ahead[source]}, behind in {behind[source]}"
-            for source in leads
-        )
-        + "."
-    )
+    compared = [
+        f"`{name}` is clearly ahead of `latest` in {ahead[name]} and behind in {behind[name]}" for name in leads
+    ]
+    words = f"in {total} conditions of mask, freeze and estimator {', '.join(compared)}."
     verdict: Verdict = "depends"
     if all(count == total for count in ahead.values()):
         verdict = "confirmed"

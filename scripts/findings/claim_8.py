@@ -55,6 +55,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
         f"{over_ewc.points()} points against the best EWC and {over_tried.points()} against the best that was tried, "
         f"{tried}."
     )
+    count = len(ends[["kind", "setting"]].drop_duplicates())
     learned = (
         learning_score(scores).drop(columns="setting").merge(ends[["directory", "kind", "setting"]], on="directory")
     )
@@ -68,9 +69,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
             "tasks than EWC at its best strength.",
             verdict=verdict,
             words=words,
-            answer=_answer(
-                chosen, values, plasticity, order, own_seeds, len(ends[["kind", "setting"]].drop_duplicates())
-            ),
+            answer=_answer(chosen, values, plasticity, order, own_seeds, count),
             figure=_draw(values, plasticity, order, tasks),
             table=_table(chosen, values, plasticity, order),
         )
