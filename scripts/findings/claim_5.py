@@ -81,6 +81,8 @@ def _regression(scores: pd.DataFrame) -> Finding:
         answer=answer,
         figure=_draw_regression(ends, tasks, shares),
         table=_table_of_errors(ends, tasks, shares),
+        advice="Let a mask count every old task (`method.mask_source=sum`): on the regression that the masks come from "
+        f"{said['sum']} of the seeds then know all {len(tasks)} tasks, with the latest task's mask {said['latest']}.",
     )
 
 
