@@ -44,6 +44,10 @@ def results(folder: Path, score: Scores, noise: float) -> pd.DataFrame:
             "confirmed",
         ),
         (lambda *_: 1.0, "refuted"),
+        (
+            lambda mask, source, seed: 0.05 if mask == "global_mask" and source in ("sum", "union") and seed else 1.0,
+            "depends",
+        ),
         # All that is said of global masks holds, but layer-wise ones do as well.
         (lambda _, source, __: 1.0 if source == "latest" else 0.05, "depends"),
         # No more is known by the sum than by the latest.
