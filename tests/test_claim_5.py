@@ -44,10 +44,8 @@ def results(folder: Path, score: Scores, noise: float) -> pd.DataFrame:
             "confirmed",
         ),
         (lambda *_: 1.0, "refuted"),
-        (
-            lambda mask, source, seed: 0.05 if mask == "global_mask" and source in ("sum", "union") and seed else 1.0,
-            "depends",
-        ),
+        # Three of five seeds are not reliable.
+        (lambda mask, source, seed: 0.05 if mask[0] == "g" and source[1] in "un" and seed > 1 else 1.0, "depends"),
         # All that is said of global masks holds, but layer-wise ones do as well.
         (lambda _, source, __: 1.0 if source == "latest" else 0.05, "depends"),
         # No more is known by the sum than by the latest.
@@ -58,7 +56,7 @@ def test_what_the_trial_found(error: Scores, verdict: str, tmp_path: Path) -> No
     finding = claim_5._regression(results(tmp_path, error, 0.001))
     assert finding.verdict == verdict
     assert (finding.table["n"] == 5).all()
-    assert set(finding.table["know all, %"]) <= {"0", "100"}
+    assert set(finding.table["know all, %"]) <= {"0", "60", "100"}
     assert "50.0 [50.0, 50.0] % by `sum`" in finding.answer
     assert "100.0 [100.0, 100.0] % by `union`" in finding.answer
 

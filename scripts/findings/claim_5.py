@@ -75,9 +75,9 @@ def _regression(scores: pd.DataFrame) -> Finding:
         "Why the source matters: of what the mask of task 1 had frozen, there was still frozen while the last task was "
         f"trained (global mask, freeze=0.5, empirical) {_listed(kept)}.\n\n"
         f"`sum` is ahead of `latest` by {over_latest['sum'].points()} percentage points. By estimator, global mask at "
-        f"freeze=0.5 by `sum`: {_by_estimator(shares)} of the seeds know all tasks. Here `batched` takes the whole set as "
-        "one batch, as the posts did. It squares the mean gradient, which training has brought close to zero, so that "
-        "much of what is left is chance."
+        f"freeze=0.5 by `sum`: {_by_estimator(shares)} of the seeds know all tasks. Here `batched` takes the whole set "
+        "as one batch, as the posts did. It squares the mean gradient, which training has brought close to zero, so "
+        "that much of what is left is chance."
     )
     return Finding(
         name="mask_sources_regression",
