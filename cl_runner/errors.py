@@ -21,5 +21,26 @@ class ResourceError(RunError):
     """Too little memory for the run."""
 
 
+class StateError(RunError):
+    """A resumable state that is damaged, or of another run."""
+
+
+class LockedError(RunError):
+    """Another process is at work in the run's directory."""
+
+
+class StoppedError(RunError):
+    """A signal asked the run to stop, and its state is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("stopped by a signal; the state is saved, and the same command goes on from it")
+        # As shells have it of a process that a signal ended.
+        self.exit_code = 128 + number
+        self._number = number
+
+    def __reduce__(self) -> tuple[type["StoppedError"], tuple[int]]:
+        return StoppedError, (self._number,)
+
+
 class DivergenceError(RunError):
     """A loss or parameter that became infinite or not a number."""

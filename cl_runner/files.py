@@ -5,6 +5,10 @@ from pathlib import Path
 
 # Written last: a run whose directory holds it is complete.
 COMPLETE = "metrics.json"
+# What an unfinished run goes on from.
+STATE = "state.safetensors"
+# Held by the process that is at work in a run's directory.
+LOCK = ".lock"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
 
