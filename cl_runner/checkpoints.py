@@ -95,16 +95,6 @@ def load_state(directory: Path, config: Config) -> RunState | None:
     return RunState(**header["state"], vectors=vectors, generator=tensors.get("generator"), losses=tensors["losses"])
 
 
-def position_of(directory: Path) -> tuple[int, int, int] | None:
-    """`RunState.position` of the run in `directory`, read from the header alone; None if it has no readable state."""
-    try:
-        with safe_open(directory / STATE, "pt") as opened:
-            state = json.loads((opened.metadata() or {})["state"])
-            return state["task"], state["epoch"], state["step"]
-    except (SafetensorError, OSError, KeyError, ValueError):
-        return None
-
-
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
     total = 0
     for tensor in tensors.values():

@@ -1,5 +1,7 @@
 """The errors that end a run, each with the exit code of the process."""
 
+from signal import Signals
+
 
 class RunError(Exception):
     """An error whose message is one line for the user; no traceback is shown."""
@@ -30,16 +32,16 @@ class LockedError(RunError):
 
 
 class StoppedError(RunError):
-    """A signal asked the run to stop, and its state is saved."""
+    """A signal asked the process to leave."""
 
     def __init__(self, number: int) -> None:
-        super().__init__("stopped by a signal; the state is saved, and the same command goes on from it")
+        super().__init__(f"stopped by {Signals(number).name}; the same command goes on from the last saved state")
         # As shells have it of a process that a signal ended.
         self.exit_code = 128 + number
-        self._number = number
+        self.number = number
 
     def __reduce__(self) -> tuple[type["StoppedError"], tuple[int]]:
-        return StoppedError, (self._number,)
+        return StoppedError, (self.number,)
 
 
 class DivergenceError(RunError):

@@ -13,6 +13,22 @@ LOCK = ".lock"
 FAILED = "failed.json"
 
 
+def position_of(directory: Path) -> tuple[int, ...] | None:
+    """Task, epoch and step at which the run in `directory` stands, by its state's header; None if there is no state.
+
+    One that cannot be read stands nowhere else: it gives an empty tuple.
+    """
+    try:
+        with (directory / STATE).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            state = json.loads(header["__metadata__"]["state"])
+            return state["task"], state["epoch"], state["step"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return ()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path` and rename it, so that `path` is whole or absent."""
     temporary = path.with_name(f".{path.name}.tmp")

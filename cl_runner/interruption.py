@@ -3,9 +3,11 @@
 SIGTERM is what a scheduler sends before it kills, SIGUSR1 what it sends some time before the time limit.
 """
 
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -24,9 +26,27 @@ def listen() -> None:
         signal.signal(number, _note)
 
 
-def stopping() -> int | None:
-    """The signal that asked the process to leave, if one did."""
-    return _received[0] if _received else None
+def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
+    """From now on a signal joins `received` and goes to these processes; it ends this one if there are none."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        told = list(children())
+        for child in told:
+            # It may just have ended.
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+        if not told:
+            raise StoppedError(number)
+
+    for number in SIGNALS:
+        signal.signal(number, handle)
+
+
+def ignore() -> None:
+    """From now on a signal does nothing."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Pauses:

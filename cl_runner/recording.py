@@ -192,6 +192,7 @@ class Recorder:
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write the facts about the run, then the metrics: from here on the run is complete."""
+        (self.directory / FAILED).unlink(missing_ok=True)
         for name, content in (("run.json", facts), (COMPLETE, self.metrics)):
             text = json.dumps(content, indent=2, allow_nan=False) + "\n"
             write_atomically(self.directory / name, text.encode())

@@ -150,7 +150,7 @@ def test_a_damaged_state_is_refused(damage: str, stopped: tuple[Config, Path]) -
         b"other" if damage == "other" else content[:-9] if damage == "truncated" else content
     )
     before = (directory / "accuracy.csv").read_bytes()
-    with pytest.raises(StateError, match="is damaged.*delete it"):
+    with pytest.raises(StateError, match=r"is damaged.*delete it"):
         run_stack([config], [directory], Silent())
     assert (directory / "accuracy.csv").read_bytes() == before
 
