@@ -1,7 +1,8 @@
 """From a stack to the resumable states of its runs, and back; and one process at a time in a run's directory."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -81,19 +82,31 @@ def take_up(states: Sequence[RunState], stack: Stack, method: Method) -> Moment 
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep other processes out of a run's directory; the system lets them in again when this one dies.
+def locked(directories: Sequence[Path]) -> Iterator[None]:
+    """Keep other processes out of runs' directories; the system lets them in again when this one dies.
 
     Raises:
-        LockedError: another one is there.
+        LockedError: another one is in one of them.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise LockedError(f"{directory}: another process is at work on this run") from error
-    try:
+    _allow_open_files(len(directories))
+    with ExitStack() as held:
+        for directory in directories:
+            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(directory / LOCK).acquire(blocking=False))
+            except Timeout as error:
+                raise LockedError(f"{directory}: another process is at work on this run") from error
         yield
-    finally:
-        lock.release()
+
+
+def _allow_open_files(count: int) -> None:
+    """A lock is an open file, and the usual limit of 1,024 less than a large stack's."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 512
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

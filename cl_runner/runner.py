@@ -1,7 +1,6 @@
 """A stack of runs from start to finish: one loop over the tasks."""
 
 from collections.abc import Hashable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -77,9 +76,7 @@ def run_stack(
         DataError, ResourceError, StateError, LockedError, StoppedError: see there. What was recorded stays, without
             `metrics.json`.
     """
-    with ExitStack() as locks:
-        for directory in directories:
-            locks.enter_context(locked(directory))
+    with locked(directories):
         return _run_stack(configs, directories, progress, draw, started)
 
 

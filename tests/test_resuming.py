@@ -2,7 +2,8 @@
 
 import filecmp
 import itertools
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from cl_runner.config import Config
 from cl_runner.errors import LockedError, StateError, StoppedError
 from cl_runner.files import STATE
 from cl_runner.interruption import Pauses
-from cl_runner.resuming import locked
 from cl_runner.runner import run_stack
 
 SMALL = [
@@ -174,21 +174,19 @@ def test_runs_at_different_points_cannot_share_a_stack(
 
 
 def test_a_second_process_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
-    # A lock of the same process would be let in.
-    child = os.fork()
-    if child == 0:
-        with locked(tmp_path / "run"):
-            (tmp_path / "ready").touch()
-            while not (tmp_path / "done").exists():
-                pass
-        os._exit(0)
-    while not (tmp_path / "ready").exists():
-        pass
-    with pytest.raises(LockedError, match="another process"):
-        run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
-    (tmp_path / "done").touch()
-    os.waitpid(child, 0)
+    holding = (
+        "import sys; from pathlib import Path; from cl_runner.resuming import locked\n"
+        "with locked([Path(sys.argv[1])]): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match="another process"):
+            run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+        other.kill()
+    # The lock went with the process.
     run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
 
 
