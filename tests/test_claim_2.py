@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from findings import claim_2
-from findings.significance import by_layer, layer_names
+from findings.layers import layer_names
+from findings.significance import by_layer
 
 # log10 by layer, after so many tasks of a benchmark.
 Levels = Mapping[tuple[str, int], Sequence[float]]
@@ -99,4 +100,4 @@ def test_levels_of_a_layer() -> None:
     ],
 )
 def test_names_of_layers(layers: int, names: list[str]) -> None:
-    assert layer_names(pd.DataFrame({"layer": range(layers)})) == names
+    assert layer_names(layers) == names

@@ -12,8 +12,8 @@ from findings.significance import (
     Case,
     after,
     cases,
-    layer_names,
     levels,
+    names_of,
     of,
     of_layer,
     ratio,
@@ -136,7 +136,7 @@ def _layers_answer(exact: pd.DataFrame, spans: Mapping[tuple[Case, str], tuple[s
 def _cause(exact: pd.DataFrame) -> str:
     """Why regression's layers are apart, if that is because units are shut."""
     before, trained = (of(exact, case) for case in (_BEFORE, _FIRST_TASK))
-    names, mean = layer_names(exact), trained.groupby("layer")[["signal", "inputs"]].mean()
+    names, mean = names_of(exact), trained.groupby("layer")[["signal", "inputs"]].mean()
     # A layer's outputs are the next one's inputs.
     following = int(mean["inputs"].iloc[1:].to_numpy().argmin()) + 1
     fell = paired_difference(*(of_layer(part, following, "inputs") for part in (trained, before)))

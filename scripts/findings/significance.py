@@ -12,6 +12,7 @@ from cl_runner.benchmarks import make_benchmark
 from cl_runner.fisher import fisher_diagonal
 from cl_runner.significance import log_histogram
 from cl_runner.stack import Stack
+from findings.layers import layer_names
 from findings.results import runs
 from findings.statistics import Estimate, by_seed, paired_difference
 
@@ -104,11 +105,9 @@ def after(case: Case) -> str:
     return f"{case[0]}, " + (f"after task {case[1]}" if case[1] != UNTRAINED else "untrained")
 
 
-def layer_names(frame: pd.DataFrame) -> list[str]:
-    """What the layers are called, by whose neurons they lead to."""
-    hidden = frame["layer"].nunique() - 1
-    between = [f"{ordinal} hidden" for ordinal in ("second", "third", "fourth", "fifth")[: hidden - 2]]
-    return ["first hidden", *(between if hidden > 2 else []), *(["last hidden"] if hidden > 1 else []), "output"]
+def names_of(frame: pd.DataFrame) -> list[str]:
+    """What its layers are called."""
+    return layer_names(frame["layer"].nunique())
 
 
 def of_layer(frame: pd.DataFrame, number: int, column: str) -> pd.Series:
@@ -120,7 +119,7 @@ def span(frame: pd.DataFrame, unit: str, layers: slice = slice(None)) -> tuple[s
     """Which of the layers have the lowest and the highest median, in words, and how far these are apart."""
     column = f"{unit}_median"
     means = frame.groupby("layer")[column].mean().iloc[layers].to_numpy()
-    low, high, names = int(means.argmin()), int(means.argmax()), layer_names(frame)
+    low, high, names = int(means.argmin()), int(means.argmax()), names_of(frame)
     apart = paired_difference(of_layer(frame, high, column), of_layer(frame, low, column))
     return f"from the {names[low]} to the {names[high]} layer", apart
 

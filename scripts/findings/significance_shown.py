@@ -17,7 +17,7 @@ from cl_runner.report.drawing import (
     with_intervals,
 )
 from cl_runner.report.words import runs_in_words
-from findings.significance import FROZEN, UNITS, after, cases, layer_names, of, of_layer, ratio
+from findings.significance import FROZEN, UNITS, after, cases, names_of, of, of_layer, ratio
 from findings.statistics import curve, estimate
 
 
@@ -26,7 +26,7 @@ def layers_table(exact: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for case in cases(exact):
         part = of(exact, case)
-        for number, name in enumerate(layer_names(part)):
+        for number, name in enumerate(names_of(part)):
             found = {
                 column: estimate(of_layer(part, number, column))
                 for column in ("parameter_median", "neuron_median", "signal", "inputs", "zeros", "top")
@@ -68,7 +68,7 @@ def draw_layers(exact: pd.DataFrame) -> Figure:
     with style():
         figure = new_figure(9.2, 4.2)
         panels = figure.subplots(1, 2, sharey=True)
-        names, known = layer_names(exact), cases(exact)
+        names, known = names_of(exact), cases(exact)
         for axes, unit in zip(panels, UNITS, strict=True):
             for number, case in enumerate(known):
                 line = 10 ** curve(of(exact, case), "layer", f"{unit}_median")[["mean", "low", "high"]]
