@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from findings.latest_mask import KNOWN, PRESETS, Sweep
+from findings.knowledge import KNOWN
+from findings.latest_mask import PRESETS, Sweep
 
 FREEZES = (0.1, 0.5, 0.9, 0.95, 0.97, 0.99)
 # How well a task is known, from 0 to 1: by freeze (0: fine-tuning), number of tasks learned, and task.

@@ -66,6 +66,7 @@ def test_the_cost_of_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (finding,) = claim_4.finding(results(after_third(0.2, 0.2), known))
     curve, images = finding.answer.splitlines()[:2]
-    assert curve.endswith("Freezes that keep it: none. Freezes that keep task 1 and learn task 3: none.")
-    assert "-60." in images
-    assert images.endswith("Freezes that keep task 1 and learn task 3: 0.97.")
+    assert curve.endswith("freezes that keep task 1 and learn task 3: none.")
+    assert "is the least that keeps it" not in curve
+    assert "freeze=0.97 is the least that keeps it, where task 3 is learned by -0.1 [-0.2, +0.1] points" in images
+    assert images.endswith("freezes that keep task 1 and learn task 3: 0.97.")

@@ -21,7 +21,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     """The state after task 2 at freeze=0.9 is judged.
 
     Task 2 counts as learned if it is known about as well as by fine-tuning, task 1 as kept if about as well as right
-    after it was learned; `latest_mask.sweeps` says what "known" and "about" mean. The claim is confirmed if both hold
+    after it was learned; `knowledge.Benchmark` says what "known" and "about" mean. The claim is confirmed if both hold
     on both benchmarks, and refuted if on each of them one clearly does not.
     """
     found = sweeps(results)
@@ -40,10 +40,9 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
                     f"After task 2, at freeze={_FREEZE:g}:\n\n" + "\n".join(map(_measured, found)),
                     "The best compromise for a second task, by the mean over both tasks:\n\n"
                     + "\n".join(map(_ideal, found)),
-                    "The fewer parameters are free, the farther each of them goes: the root mean square of what task 2 "
-                    "moves the free ones by. Significance says what a small step costs; of long ones it says little, "
-                    "which is why a larger mask need not keep more.\n\n"
-                    + "\n".join(_told(*item) for item in zip(found, travels, strict=True)),
+                    "Significance tells what a small step of a parameter costs the first task, and little of a long "
+                    "one. The fewer are free, the farther they must go: how far task 2 moves them (root mean square):"
+                    "\n\n" + "\n".join(_told(*item) for item in zip(found, travels, strict=True)),
                 ]
             ),
             figure=draw(
@@ -79,8 +78,8 @@ def _verdict(states: Mapping[str, tuple[bool | None, bool | None]]) -> tuple[Ver
 def _measured(sweep: Sweep) -> str:
     learned, kept = sweep.learned(2, _FREEZE), sweep.kept(2, _FREEZE)
     return (
-        f"- {sweep.name}: task 2 is {sweep.known(2, 2, _FREEZE)}, {learned.points()} points against fine-tuning; "
-        f"task 1 is {sweep.known(2, 1, _FREEZE)}, {kept.points()} points against right after it was learned "
+        f"- {sweep.name}: task 2 is {sweep.told(2, 2, _FREEZE)}, {learned.points()} points against fine-tuning; "
+        f"task 1 is {sweep.told(2, 1, _FREEZE)}, {kept.points()} points against right after it was learned "
         f"(fine-tuning: {sweep.kept(2, None).points()})"
     )
 
@@ -141,7 +140,7 @@ def _table(sweep: Sweep, travels: pd.Series) -> pd.DataFrame:
                 "task 2 known, %": estimate(sweep.level(2, 2, freeze)).percent(),
                 "task 1 known after task 2, %": estimate(sweep.level(2, 1, freeze)).percent(),
                 "both, %": both.percent(),
-                "task 1 after task 2, mse": sweep.typical_mse(2, 1, freeze),
+                "task 1 after task 2, mse": sweep.mse(2, 1, freeze),
                 "travel": f"{travels[freeze]:.2g}" if freeze else "–",
                 "n": both.n,
             }

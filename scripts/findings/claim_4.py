@@ -21,7 +21,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     """Task 1 is judged after task 3, at every freeze.
 
     It counts as kept if it is known about as well as right after it was learned, and as destroyed if at least half of
-    what learning it had gained over the untrained network is gone; `latest_mask.sweeps` says what "known" and "about"
+    what learning it had gained over the untrained network is gone; `knowledge.Benchmark` says what "known" and "about"
     mean. The claim holds on a benchmark if task 1 is destroyed at every freeze up to 0.95 and kept at every one above.
     It fails there if task 1 is clearly not destroyed at some freeze up to 0.95, or clearly not kept at any above.
     It is confirmed if it holds on both benchmarks, and refuted if it fails on both.
@@ -43,7 +43,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
                     "does not need it too. What was frozen for task 1 and is set free for task 3, and its share of the "
                     "(squared) way that the network goes for task 3:\n\n"
                     + "\n".join(_told(*item) for item in zip(found, paths, strict=True)),
-                    "So to keep more than one task, make the mask of all of them: `method.mask_source=union` or `sum`.",
+                    "A mask of all tasks so far, `method.mask_source=union` or `sum`, sets less or nothing free.",
                 ]
             ),
             figure=draw(
@@ -93,17 +93,25 @@ def _listed(freezes: Sequence[float]) -> str:
 
 def _measured(sweep: Sweep) -> str:
     states = _states(sweep)
-    best = max(sweep.freezes, key=lambda freeze: sweep.level(3, 1, freeze).mean())
     kept = list(states.index[states["kept"].eq(True)])
     both = [freeze for freeze in kept if sweep.about_same(sweep.learned(3, freeze))]
-    costs = ", ".join(f"{sweep.learned(3, freeze).points()} at freeze={freeze:g}" for freeze in kept)
-    return (
-        f"- {sweep.name}: after task 3 task 1 is {sweep.known(3, 1, None)} with fine-tuning, and at best, at "
-        f"freeze={best:g}, {sweep.known(3, 1, best)}, {sweep.kept(3, best).points()} points against right after it was "
-        f"learned. Freezes that keep it: {_listed(kept)}"
-        + (f"; task 3 is then known, in points against fine-tuning, by {costs}" if kept else "")
-        + f". Freezes that keep task 1 and learn task 3: {_listed(both)}."
-    )
+    lines = [f"- {sweep.name}: after task 3 fine-tuning leaves task 1 {sweep.told(3, 1, None)}"]
+    # Where nothing else is learned, there is nothing to forget: the best of what does learn is more telling.
+    able = [freeze for freeze in sweep.freezes if sweep.about_same(sweep.learned(3, freeze))]
+    if able:
+        best = max(able, key=lambda freeze: sweep.level(3, 1, freeze).mean())
+        lines.append(
+            f"the best mask that still learns task 3, freeze={best:g}, leaves it {sweep.told(3, 1, best)}. That is "
+            f"{sweep.kept(3, best).points()} points from right after it was learned, of which "
+            f"{sweep.kept(2, best).points()} are lost to task 2 already"
+        )
+    if kept:
+        lines.append(
+            f"freeze={kept[0]:g} is the least that keeps it, where task 3 is learned by "
+            f"{sweep.learned(3, kept[0]).points()} points against fine-tuning"
+        )
+    lines.append(f"freezes that keep task 1 and learn task 3: {_listed(both)}.")
+    return "; ".join(lines)
 
 
 def _path(run: Run) -> dict[str, float]:
@@ -130,9 +138,10 @@ def _table(sweep: Sweep, paths: pd.DataFrame) -> pd.DataFrame:
             {
                 "benchmark": sweep.name,
                 "frozen, %": f"{100 * freeze:g}" if freeze else "0 (finetune)",
-                "task 1 known after task 3, %": old.percent(),
-                "task 3 known, %": estimate(sweep.level(3, 3, freeze)).percent(),
-                "task 1 after task 3, mse": sweep.typical_mse(3, 1, freeze),
+                "task 1 known after task 2, %": estimate(sweep.level(2, 1, freeze)).percent(),
+                "after task 3, %": old.percent(),
+                "task 3 just learned, %": estimate(sweep.level(3, 3, freeze)).percent(),
+                "after task 3, mse": sweep.mse(3, 1, freeze),
                 "frozen for task 1, free for task 3, %": f"{100 * paths['freed'][freeze]:.1f}" if freeze else "–",
                 "their share of the way, %": f"{100 * paths['way'][freeze]:.0f}" if freeze else "–",
                 "n": old.n,

@@ -1,7 +1,6 @@
 """What claims 3 and 4 share: three tasks under a layer-wise mask of the latest task's significance, over `freeze`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from cl_runner.report.drawing import (
 )
 from cl_runner.report.words import runs_in_words
 from cl_runner.results import Run, load_run
+from findings.knowledge import KNOWN, Benchmark
 from findings.results import runs, task_score
 from findings.statistics import Estimate, by_seed, curve, estimate, paired_difference
 
@@ -29,23 +29,10 @@ QUICK = {
     "latest_mask_regression": ["train.epochs=100", "train.first_epochs=300"],
     "latest_mask_mnist": ["benchmark.train_samples=1000", "fisher.samples=200"],
 }
-# A curve is known where its mse is below 2.5 times the noise's variance, which is the least there is. The mean mse says
-# how badly the worst seed lost a task; the share of seeds that know it is as robust as an accuracy.
-KNOWN = 0.1
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The runs of a preset on one benchmark.
-
-    `scores` has, beside what `findings.results.load` gives, the column `known`: on MNIST the accuracy, on the
-    regression 1 where the mse is below `KNOWN`, else 0. Changes of it down to `-tolerance` count as none.
-    """
-
-    name: str
-    scores: pd.DataFrame
-    tolerance: float
-    regression: bool
+class Sweep(Benchmark):
+    """Masks over `freeze`, and fine-tuning, on one of the benchmarks."""
 
     @property
     def freezes(self) -> list[float]:
@@ -69,24 +56,16 @@ class Sweep:
         """How much better task 1 is known after so many tasks than right after it was learned."""
         return paired_difference(self.level(after, 1, freeze), self.level(1, 1, freeze))
 
-    def typical_mse(self, after: int, on: int, freeze: float | None) -> str:
-        """The geometric mean over seeds, as text; of accuracies a dash."""
-        if not self.regression:
-            return "–"
-        logarithm = estimate(np.log10(by_seed(task_score(self.of(freeze), after, on))))
-        mean, low, high = (10**value for value in (logarithm.mean, logarithm.low, logarithm.high))
-        return Estimate(mean, low, high, logarithm.n).number(".2g")
-
-    def known(self, after: int, on: int, freeze: float | None) -> str:
+    def told(self, after: int, on: int, freeze: float | None) -> str:
         """How well a task is known, in words."""
         share = estimate(self.level(after, on, freeze))
-        return f"known in {100 * share.mean:.0f} % of the seeds" if self.regression else f"{share.percent()} % accuracy"
+        if not self.regression:
+            return f"{share.percent()} % accuracy"
+        return f"known in {100 * share.mean:.0f} % of the seeds (typical mse {self.mse(after, on, freeze)})"
 
-    def about_same(self, change: Estimate) -> bool | None:
-        """Whether nothing was lost but what is tolerated; None where the interval reaches beyond the tolerance."""
-        if change.mean >= -self.tolerance:
-            return True
-        return False if change.high < -self.tolerance else None
+    def mse(self, after: int, on: int, freeze: float | None) -> str:
+        """The typical one on a task after so many tasks."""
+        return self.typical_mse(task_score(self.of(freeze), after, on))
 
     def per_run(self, quantity: Callable[[Run], Mapping[str, float]]) -> pd.DataFrame:
         """Means over the seeds of what `quantity` finds in the files of each run, by freeze."""
@@ -96,12 +75,9 @@ class Sweep:
 
 
 def sweeps(results: Mapping[str, pd.DataFrame]) -> list[Sweep]:
-    """The two of `PRESETS`. Tolerated are 3 points of accuracy, and one in ten seeds."""
+    """The two of `PRESETS`."""
     curves, images = (results[preset] for preset in PRESETS)
-    return [
-        Sweep("regression", curves.assign(known=(curves["score"] < KNOWN).astype(float)), 0.1, True),
-        Sweep("permuted MNIST", images.assign(known=images["score"]), 0.03, False),
-    ]
+    return [Sweep.curves(curves), Sweep.images(images)]
 
 
 def draw(found: Sequence[Sweep], title: str, lines: Mapping[str, tuple[int, int]]) -> Figure:
@@ -138,7 +114,7 @@ def _panel(axes: Axes, sweep: Sweep, lines: Mapping[str, tuple[int, int]]) -> No
     axes.autoscale_view()
     axes.set_xticks(range(len(places)), ["0", *(f"{100 * freeze:g}" for freeze in sweep.freezes)])
     axes.set(
-        title=f"{sweep.name}, {runs_in_words(sweep.scores['seed'].nunique(), 'seed')}",
+        title=f"{sweep.name}, {runs_in_words(sweep.seeds, 'seed')}",
         xlabel="frozen in each layer, in % (0: fine-tuning)",
         ylabel="test error (mse)" if sweep.regression else "test accuracy in %",
     )
