@@ -31,6 +31,9 @@ TINY = {
     "model.hidden": "[10]",
     "train.epochs": "1",
     "fisher.samples": "20",
+    "train.first_epochs": "1",
+    "benchmark.test_samples": "100",
+    "hydra.launcher.workers": "1",
 }
 
 
