@@ -186,6 +186,6 @@ def test_advice_goes_between_the_marks_of_the_readme() -> None:
         Chapter(2, [replace(plain, advice="No b.")], [], ""),
     ]
     before, after = f"first\n{_MARKS[0]}\n", f"{_MARKS[1]}\nlast\n"
-    assert with_advice(f"{before}old text\n{after}", chapters) == f"{before}Do a. No b.\n{after}"
+    assert with_advice(f"{before}old text\n{after}", chapters) == f"{before}No b. Do a.\n{after}"
     with pytest.raises(ValueError, match="marks"):
         with_advice("no marks", chapters)

@@ -88,12 +88,13 @@ def page(chapters: Sequence[Chapter], open_claims: Mapping[int, Sequence[str]], 
 
 
 def with_advice(text: str, chapters: Sequence[Chapter]) -> str:
-    """The README's `text` with the advice of the findings between its two marks.
+    """The README's `text` with the advice of the findings between its two marks, that of the last claim first.
 
     Raises:
         ValueError: a mark is missing.
     """
-    advice = [finding.advice for chapter in chapters for finding in chapter.findings if finding.advice]
+    found = [finding for chapter in reversed(chapters) for finding in chapter.findings]
+    advice = [finding.advice for finding in found if finding.advice]
     before, _, rest = text.partition(_MARKS[0])
     _, end, after = rest.partition(_MARKS[1])
     if not end:
