@@ -65,8 +65,32 @@ def _won(found: Sequence[Condition], winner: int) -> int:
 
 
 def _answer(found: Sequence[Condition]) -> str:
-    lines = [f"- {name}: {_of_problem(part)}" for name, part in _by_problem(found).items()]
-    return "Average accuracy, global minus layer-wise, in percentage points:\n\n" + "\n".join(lines)
+    parts = _by_problem(found)
+    lines = [f"- {name}: {_of_problem(part)}" for name, part in parts.items()]
+    leads = {name: _won(part, 1) - _won(part, -1) for name, part in parts.items()}
+    ahead, behind = ("; ".join(name for name, lead in leads.items() if sign * lead > 0) or "none" for sign in (1, -1))
+    layers = len(found[0].frozen)
+    names = ["the first", *(f"layer {number}" for number in range(1, layers - 1)), "the output layer"]
+    beyond = [[condition.frozen[layer] - condition.freeze for condition in found] for layer in range(layers)]
+    kept = [condition.kept.mean for condition in found]
+    together = [f"{name} {_rank_correlation(shares, kept)}" for name, shares in zip(names, beyond, strict=True)]
+    return (
+        "Average accuracy, global minus layer-wise, in percentage points:\n\n"
+        + "\n".join(lines)
+        + f"\n\nMore often clearly ahead than behind is the global mask in: {ahead}. More often behind in: {behind}.\n\n"
+        "A global mask goes where significance is highest, and leaves other layers freer than a layer-wise one would. "
+        "Its lead is the sum of what it learns more and what it keeps more. What it keeps more goes, over all "
+        "conditions, with the share of a layer that it freezes beyond `freeze` by these rank correlations (from -1 to "
+        f"1): {', '.join(together)}. A negative one suggests that freezing this layer is at the expense of those that "
+        "old tasks rest on, a positive one that it is among them. A run's `layers.csv` says what its mask froze."
+    )
+
+
+def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> str:
+    """Spearman's, which constants have none of."""
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return "–"
+    return f"{pd.Series(one).corr(pd.Series(other), method='spearman'):+.2f}"
 
 
 def _by_problem(found: Sequence[Condition]) -> dict[str, list[Condition]]:
