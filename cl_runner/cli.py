@@ -25,8 +25,9 @@ from yaml import MarkedYAMLError
 from cl_runner import IMPORTED
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
 from cl_runner.config import Config, StackedLauncherConfig
-from cl_runner.errors import ConfigError, DivergenceError, RunError
+from cl_runner.errors import ConfigError, DivergenceError, LockedError, RunError, StoppedError
 from cl_runner.files import COMPLETE, mark_failed
+from cl_runner.interruption import listen
 
 _log = logging.getLogger("cl_runner")
 
@@ -78,12 +79,17 @@ def run(composed: DictConfig) -> None:
     # The collector finds next to nothing here, and walks through all of torch's modules to find it, a third of
     # the seconds that their import takes.
     gc.disable()
+    listen()
     try:
         _train(checked(composed), in_sweep)
+    except StoppedError:
+        # The rest of a sweep is not wanted either.
+        raise
     except RunError as error:
         code = _fail(error)
         _log.error(error)
-        mark_failed(Path(HydraConfig.get().runtime.output_dir), str(error))
+        if not isinstance(error, LockedError):
+            mark_failed(Path(HydraConfig.get().runtime.output_dir), str(error))
         if in_sweep:
             raise
         sys.exit(code)
@@ -123,6 +129,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, without metrics.json", file=sys.stderr)
         return 130
+    except StoppedError as error:
+        return _fail(error)
     except RunError as error:
         # A job of a sweep, which has told its reason.
         return error.exit_code

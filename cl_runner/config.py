@@ -135,6 +135,13 @@ class MethodConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """When the state of an unfinished run is saved, besides after each task."""
+
+    minutes: float = field(metadata=_within(0))
+
+
+@dataclass
 class StackedLauncherConfig:
     """How `hydra/launcher=stacked` computes a sweep."""
 
@@ -152,9 +159,14 @@ class Config:
     train: TrainConfig
     fisher: FisherConfig
     method: MethodConfig
+    checkpoint: CheckpointConfig
     data_dir: str
     freeze: float = field(metadata=_within(0, 1))
     seed: int = field(metadata=_within(0, 2**63 - 1))
     device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
     plots: str = field(metadata=_one_of("auto", "all", "none"))
     threads: int | None = field(metadata=_within(1, 1024))
+
+
+# What a run may be repeated or taken up again with and still count as the same.
+INCIDENTAL = ("device", "threads", "data_dir", "plots", "checkpoint.minutes")

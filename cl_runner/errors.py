@@ -1,5 +1,7 @@
 """The errors that end a run, each with the exit code of the process."""
 
+from signal import Signals
+
 
 class RunError(Exception):
     """An error whose message is one line for the user; no traceback is shown."""
@@ -19,6 +21,27 @@ class DataError(RunError):
 
 class ResourceError(RunError):
     """Too little memory for the run."""
+
+
+class StateError(RunError):
+    """A resumable state that is damaged, or of another run."""
+
+
+class LockedError(RunError):
+    """Another process is at work in the run's directory."""
+
+
+class StoppedError(RunError):
+    """A signal asked the process to leave."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {Signals(number).name}; the same command goes on from the last saved state")
+        # As shells have it of a process that a signal ended.
+        self.exit_code = 128 + number
+        self.number = number
+
+    def __reduce__(self) -> tuple[type["StoppedError"], tuple[int]]:
+        return StoppedError, (self.number,)
 
 
 class DivergenceError(RunError):

@@ -5,8 +5,28 @@ from pathlib import Path
 
 # Written last: a run whose directory holds it is complete.
 COMPLETE = "metrics.json"
+# What an unfinished run goes on from.
+STATE = "state.safetensors"
+# Held by the process that is at work in a run's directory.
+LOCK = ".lock"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
+
+
+def position_of(directory: Path) -> tuple[int, ...] | None:
+    """Task, epoch and step at which the run in `directory` stands, by its state's header; None if there is no state.
+
+    One that cannot be read stands nowhere else: it gives an empty tuple.
+    """
+    try:
+        with (directory / STATE).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            state = json.loads(header["__metadata__"]["state"])
+            return state["task"], state["epoch"], state["step"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return ()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

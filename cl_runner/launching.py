@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from cl_runner.checks import checked, from_composition, unused_settings
+from cl_runner.config import INCIDENTAL
 from cl_runner.errors import ConfigError, RunError
 from cl_runner.files import COMPLETE, mark_failed
 from cl_runner.sweeps import Job, divided, largest_stack
@@ -25,9 +26,6 @@ from cl_runner.terminal import SweepProgress
 from cl_runner.workers import Workers
 
 _log = logging.getLogger("cl_runner")
-
-# What a run may be repeated with and still count as the same.
-_INCIDENTAL = {"device", "threads", "data_dir", "plots"}
 
 
 def launch(
@@ -138,7 +136,7 @@ def _check_same(directory: Path, composed: DictConfig) -> None:
         for config in (OmegaConf.load(directory / ".hydra" / "config.yaml"), composed)
     )
     for key in now:
-        if key in before and before[key] != now[key] and key not in _INCIDENTAL:
+        if key in before and before[key] != now[key] and key not in INCIDENTAL:
             raise ConfigError(
                 f"{key}: got {now[key]}, but {directory} holds a finished run with {before[key]}, "
                 "allowed: the same settings, or another hydra.sweep.dir"

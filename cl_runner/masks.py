@@ -6,7 +6,7 @@ weight with its bias, by their summed significance. A hard mask leaves the rest 
 in proportion to its significance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -139,6 +139,18 @@ class GradientMask:
             for (_, _, trainable), chosen in zip(layers, scales, strict=True):
                 for mask, scale in zip(trainable, chosen, strict=True):
                     mask[run] = torch.minimum(mask[run], scale) if rule.source == "union" else scale
+        self._arm(parameters)
+
+    def state(self) -> dict[str, Tensor]:
+        """What it has learned, as buffers `(R·P,)`."""
+        return {"significance": self._significance, "trainable": self.trainable}
+
+    def load(self, state: Mapping[str, Tensor], parameters: Tensor) -> None:
+        """Go on from what `state` gave, and the parameters `(R·P,)` of then."""
+        self._significance, self.trainable = state["significance"], state["trainable"]
+        self._arm(parameters)
+
+    def _arm(self, parameters: Tensor) -> None:
         # What a hard mask puts back is the same before every step, and 0 where it puts back nothing.
         self._start = parameters * (1 - self.trainable)
         self._active = bool((self.trainable < 1).any())

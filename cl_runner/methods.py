@@ -13,7 +13,7 @@ left out. What differs between methods shows late: before the first Fisher infor
 mask. `history` tells which runs are still the same, so that they are trained as one.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
 import torch
@@ -89,6 +89,37 @@ class Method:
         if method._mask is not None and self._mask is not None:
             method._mask.inherit(self._mask, rows)
         return method
+
+    def state(self) -> dict[str, Tensor]:
+        """What its parts have learned, as buffers `(R·P,)` by name; `constants` and `consolidated` belong to it."""
+        parts = {"penalty": self._penalty, "mask": self._mask}
+        return {
+            f"{part}.{name}": buffer
+            for part, found in parts.items()
+            if found is not None
+            for name, buffer in found.state().items()
+        }
+
+    @property
+    def constants(self) -> Tensor:
+        """Constant of each run's penalty, `(R,)`."""
+        if self._penalty is None:
+            return self._stack.parameters.new_zeros(self._stack.layout.runs)
+        return self._penalty.constant
+
+    @property
+    def consolidated(self) -> int:
+        """Number of tasks in the penalty."""
+        return 0 if self._penalty is None else self._penalty.tasks
+
+    def load(self, state: Mapping[str, Tensor], constants: Tensor, consolidated: int) -> None:
+        """Go on from what `state` gave; what it lacks stays as new."""
+        parts = {"penalty": self._penalty, "mask": self._mask}
+        of = {part: {n.partition(".")[2]: b for n, b in state.items() if n.startswith(f"{part}.")} for part in parts}
+        if self._penalty is not None and of["penalty"]:
+            self._penalty.load(of["penalty"], constants, consolidated)
+        if self._mask is not None and of["mask"]:
+            self._mask.load(of["mask"], self._stack.parameters)
 
     def before_step(self) -> None:
         """Add the penalty's gradient to the stack's, and remember what a soft mask goes back towards."""

@@ -1,6 +1,6 @@
 """The quadratic penalties, EWC and L2, kept as one quadratic function however many tasks it sums up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,21 +60,30 @@ class QuadraticPenalty:
         self.precision = torch.zeros_like(self._strength)
         self.centre = torch.zeros_like(self._strength)
         self.constant = torch.zeros_like(strength)
-        self._tasks = 0
+        self.tasks = 0
 
     def inherit(self, parent: "QuadraticPenalty", rows: Sequence[int]) -> None:
         """Start from the penalties that `parent` has for the runs `rows`, which may repeat."""
         self.precision = parent._layout.select(parent.precision, rows)
         self.centre = parent._layout.select(parent.centre, rows)
         self.constant = parent.constant[list(rows)]
-        self._tasks = parent._tasks
+        self.tasks = parent.tasks
+
+    def state(self) -> dict[str, Tensor]:
+        """What it has learned, as buffers `(R·P,)`; `constant` and `tasks` belong to it."""
+        return {"precision": self.precision, "centre": self.centre}
+
+    def load(self, state: Mapping[str, Tensor], constant: Tensor, tasks: int) -> None:
+        """Go on from what `state` gave, with the constants `(R,)` and the number of tasks."""
+        self.precision, self.centre = state["precision"], state["centre"]
+        self.constant, self.tasks = constant.to(self.constant), tasks
 
     def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
         """Add the task that ended at `parameters` with Fisher diagonal `fisher`, both `(R·P,)`."""
         added, kept = self._strength * torch.where(self._uniform, 1.0, fisher), self._kept * self.precision
-        if self._tasks:
+        if self.tasks:
             added *= self._added
-        self._tasks += 1
+        self.tasks += 1
         precision = kept + added
         share = torch.where(self._online | (precision == 0), 1.0, added / precision)
         offset = parameters - self.centre

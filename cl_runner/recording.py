@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from cl_runner.checkpoints import RunState
 from cl_runner.evaluation import Score
-from cl_runner.files import COMPLETE, FAILED, mark_failed, write_atomically
+from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, write_atomically
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
 from cl_runner.significance import joined_layers, log_histogram
@@ -86,34 +88,52 @@ def task_state(
 
 
 class Recorder:
-    """Writes one run's results into `directory`, clearing what an unfinished run left there.
+    """Writes one run's results into `directory`: from the start, or going on from `state`. Whatever else an
+    unfinished run left there is cleared.
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score. Raises `FileExistsError` if the directory
     holds a finished run.
     """
 
-    def __init__(self, directory: Path, tasks: int, score: ScoreName) -> None:
+    def __init__(self, directory: Path, tasks: int, score: ScoreName, state: RunState | None = None) -> None:
         self.directory, self.score = directory, score
         self.failure: str | None = None
         if (directory / COMPLETE).exists():
             raise FileExistsError(f"{directory} holds a finished run")
         directory.mkdir(parents=True, exist_ok=True)
-        for name in [*_TABLES, *_FILES]:
-            (directory / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            (directory / name).mkdir(exist_ok=True)
-            for left in (directory / name).glob("task_*.safetensors"):
-                left.unlink()
-        tables = _TABLES | {
+        self.matrix = np.full((tasks + 1, tasks), np.nan)
+        self._epochs: list[list[Any]] = []
+        self._columns = _TABLES | {
             f"{score}.csv": ["after_task", "eval_task", score, "loss", "samples"],
             "learning_curves.csv": ["task", "epoch", "eval_task", score],
         }
-        for name, columns in tables.items():
-            with (directory / name).open("x", newline="") as file:
+        if state:
+            self._go_on(state)
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        for name in [*self._columns, *_FILES, STATE]:
+            (self.directory / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            (self.directory / name).mkdir(exist_ok=True)
+            for left in (self.directory / name).glob("task_*.safetensors"):
+                left.unlink()
+        for name, columns in self._columns.items():
+            with (self.directory / name).open("x", newline="") as file:
                 csv.writer(file).writerow(columns)
-        self.matrix = np.full((tasks + 1, tasks), np.nan)
-        self._epochs: list[list[Any]] = []
+
+    def _go_on(self, state: RunState) -> None:
+        (self.directory / FAILED).unlink(missing_ok=True)
+        self.matrix[:] = state.matrix
+        for name, length in state.tables.items():
+            os.truncate(self.directory / name, length)
+
+    def tables(self) -> dict[str, int]:
+        """Length in bytes of each table, with all rows so far in it."""
+        self._write_epochs()
+        return {name: (self.directory / name).stat().st_size for name in self._columns}
 
     def scores(self, after_task: int, scores: Sequence[Score], row: int) -> None:
         """A row of the matrix: the scores on every task after `after_task` tasks."""
@@ -135,8 +155,11 @@ class Recorder:
         self._epochs.append([task, epoch.number, *terms, round(seconds, 6), speed])
         # Short epochs by the thousand are written a hundred at a time: opening a file takes as long as some of them.
         if epoch.seconds > _SHORT_EPOCH or len(self._epochs) == 100 or epoch.number == epoch.count:
-            self._append("training.csv", self._epochs)
-            self._epochs.clear()
+            self._write_epochs()
+
+    def _write_epochs(self) -> None:
+        self._append("training.csv", self._epochs)
+        self._epochs.clear()
 
     def curve_point(self, task: int, epoch: int, scores: Sequence[Score], row: int) -> None:
         """Test score on the tasks so far, in the course of training `task`."""
@@ -169,13 +192,16 @@ class Recorder:
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write the facts about the run, then the metrics: from here on the run is complete."""
+        (self.directory / FAILED).unlink(missing_ok=True)
         for name, content in (("run.json", facts), (COMPLETE, self.metrics)):
             text = json.dumps(content, indent=2, allow_nan=False) + "\n"
             write_atomically(self.directory / name, text.encode())
+        (self.directory / STATE).unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
         """Mark the run as failed."""
         self.failure = reason
+        (self.directory / STATE).unlink(missing_ok=True)
         mark_failed(self.directory, reason)
 
     def _table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -10,17 +10,20 @@ from typing import Protocol
 from torch import Tensor
 
 from cl_runner.benchmarks import make_benchmark
+from cl_runner.checkpoints import RunState, load_state, save_state
 from cl_runner.config import Config
 from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonals
+from cl_runner.interruption import Pauses, uninterrupted
 from cl_runner.methods import Method, history, mask_rule
 from cl_runner.overlap import mask_overlaps
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
+from cl_runner.resuming import locked, states_of, take_up
 from cl_runner.stack import Layout, Stack
-from cl_runner.training import Epoch, divergence, train_task
+from cl_runner.training import Epoch, Moment, divergence, train_task
 
 
 class Progress(Protocol):
@@ -35,10 +38,11 @@ class Progress(Protocol):
 
 @dataclass
 class _Run:
-    """One run, the row of the stack that is its network, and the row that is its Fisher diagonal."""
+    """One run, where it goes on from, the row of the stack that is its network, and that of its Fisher diagonal."""
 
     config: Config
     recorder: Recorder
+    state: RunState | None
     row: int = 0
     fisher_row: int = 0
 
@@ -54,9 +58,12 @@ def run_stack(
 ) -> list[Recorder]:
     """Train and record R runs that share benchmark, network, training schedule and device.
 
+    A run goes on from the state that its directory holds. States are saved after each task, within a task every
+    `checkpoint.minutes`, and where a signal asks for it (`cl_runner.interruption`).
+
     Args:
         configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, and
-            nothing else.
+            nothing else. Those with a state must stand at the same point.
         directories: where each run's results go.
         progress: is told of every epoch and task.
         draw: whether to draw each run's figures.
@@ -66,36 +73,62 @@ def run_stack(
         The runs' recorders. One whose loss diverged has a `failure`; the matrices of the others are complete.
 
     Raises:
-        DataError, ResourceError: see there. What was recorded stays, without `metrics.json`.
+        DataError, ResourceError, StateError, LockedError, StoppedError: see there. What was recorded stays, without
+            `metrics.json`.
     """
+    with locked(directories):
+        return _run_stack(configs, directories, progress, draw, started)
+
+
+def _run_stack(
+    configs: Sequence[Config], directories: Sequence[Path], progress: Progress, draw: bool, started: float | None
+) -> list[Recorder]:
     clock = Stopwatch(started)
     common, tasks = configs[0], configs[0].benchmark.tasks
     device = set_up(common)
     with clock("load"):
         every_seed = sorted({config.seed for config in configs})
         benchmark = make_benchmark(common.benchmark, common.data_dir, every_seed, device)
-    recorders = [Recorder(directory, tasks, benchmark.likelihood.score_name) for directory in directories]
+    states = [load_state(directory, config) for directory, config in zip(directories, configs, strict=True)]
+    if len({state and state.position for state in states}) > 1:
+        raise ValueError("runs that stand at different points cannot share a stack")
+    recorders = [
+        Recorder(directory, tasks, benchmark.likelihood.score_name, state)
+        for directory, state in zip(directories, states, strict=True)
+    ]
     # Runs of one seed side by side, for they share their samples.
-    runs = [_Run(config, recorder) for config, recorder in zip(configs, recorders, strict=True)]
+    runs = [_Run(*parts) for parts in zip(configs, recorders, states, strict=True)]
     runs.sort(key=lambda run: run.config.seed)
+    pauses = Pauses(common.checkpoint.minutes)
 
-    heads = _share_rows(runs, 0)
+    first = states[0].task if states[0] else 0
+    heads = _share_rows(runs, first)
+    resumed = [run.state for run in heads if run.state]
     with clock("load"):
         sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
         stack = Stack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
     method = Method(stack, [run.config for run in heads])
-    with clock("evaluate"):
-        untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
-    for run in runs:
-        run.recorder.scores(0, untrained, run.row)
+    moment = take_up(resumed, stack, method) if resumed else None
+    if not resumed:
+        with clock("evaluate"):
+            untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
+        for run in runs:
+            run.recorder.scores(0, untrained, run.row)
 
-    for task in range(tasks):
+    for task in range(first, tasks):
         number = task + 1
-        if common.method.joint:
+        if common.method.joint and moment is None:
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        for epoch in train_task(stack, method, benchmark, task, trained_on, common.train):
+        training = train_task(stack, method, benchmark, task, trained_on, common.train, moment=moment, pause=pauses.due)
+        moment = None
+        for epoch in uninterrupted(training):
+            if isinstance(epoch, Moment):
+                with clock("write"):
+                    _save(runs, task, stack, method, epoch)
+                pauses.saved()
+                continue
             clock.seconds["train"] += epoch.seconds
             with clock("evaluate"):
                 tested = _tested(epoch, number, tasks, common.train.curve_points)
@@ -123,6 +156,9 @@ def run_stack(
             with clock("train"):
                 stack, method = _fanned_out(runs, number, stack, method, layout, fisher)
                 benchmark = benchmark.of_streams(stack.streams)
+            with clock("write"):
+                _save(runs, number, stack, method, None)
+            pauses.saved()
 
     with clock("write"):
         for run in runs:
@@ -167,6 +203,14 @@ def _fanned_out(
     method = method.fan_out(stack, configs, rows)
     method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]))
     return stack, method
+
+
+def _save(runs: Sequence[_Run], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:
+    """Save the state of every run, once made for each row."""
+    made = states_of(stack, method, task, moment)
+    for run in runs:
+        state = made(run.row, run.recorder.tables(), run.recorder.matrix.tolist())
+        save_state(run.recorder.directory, state, run.config)
 
 
 def _record_epoch(run: _Run, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:

@@ -123,6 +123,20 @@ class Layout:
                 torch.cat(pieces, out=target)
         return found
 
+    def vector(self, buffer: Tensor, run: int) -> Tensor:
+        """One run's elements of a buffer, `(P,)`, layer by layer, weight before bias."""
+        return torch.cat([part[run].flatten() for layer in self.layers(buffer) for part in layer])
+
+    def gathered(self, vectors: Sequence[Tensor]) -> Tensor:
+        """A buffer from what `vector` gave, one for each run."""
+        found = vectors[0].new_zeros(self.numel)
+        views = [part for layer in self.layers(found) for part in layer]
+        sizes = [part[0].numel() for part in views]
+        for run, vector in enumerate(vectors):
+            for view, values in zip(views, vector.split(sizes), strict=True):
+                view[run] = values.view_as(view[run])
+        return found
+
     def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
         """One run's tensors, named `layers.L.weight` `(out, in)` and `layers.L.bias` `(out,)`, L from 0."""
         return {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cl_runner.config import Config
 from cl_runner.data import DATASETS
+from cl_runner.files import position_of
 
 # More networks in a stack gain nothing on a CPU: see docs/benchmarks.md.
 _ENOUGH_ON_CPU = 32
@@ -32,7 +33,8 @@ def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
     """
     schedules: dict[Hashable, list[Job]] = {}
     for job in sorted(jobs, key=lambda job: job.config.seed):
-        schedules.setdefault(_schedule(job.config), []).append(job)
+        # Runs go on together from where they stand, if they stand at the same point.
+        schedules.setdefault((_schedule(job.config), position_of(job.directory)), []).append(job)
     stacks = []
     for alike in schedules.values():
         count = workers * math.ceil(len(alike) / (workers * size))

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +32,34 @@ class Epoch:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Where the training of a task stands between two steps, but for the parameters: all that is needed to go on.
+
+    `epoch` epochs are done, and `step` steps of the next. `generators` are the states of the streams' generators before
+    that epoch, `losses` `(R, n)` those of its n samples so far. `optimizer` holds the buffers `(R·P,)` of the optimiser
+    by name, and `count` its number of steps.
+    """
+
+    epoch: int
+    step: int
+    generators: Sequence[Tensor]
+    losses: Tensor
+    optimizer: Mapping[str, Tensor]
+    count: int
+
+
 def train_task(
-    stack: Stack, method: Method, benchmark: Benchmark, task: int, tasks: Sequence[int], config: TrainConfig
-) -> Iterator[Epoch]:
+    stack: Stack,
+    method: Method,
+    benchmark: Benchmark,
+    task: int,
+    tasks: Sequence[int],
+    config: TrainConfig,
+    *,
+    moment: Moment | None = None,
+    pause: Callable[[], bool] = lambda: False,
+) -> Iterator[Epoch | Moment]:
     """Train on the samples of `tasks`, in a fresh order each epoch, with a fresh optimiser.
 
     Args:
@@ -42,9 +67,12 @@ def train_task(
         task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
         config: how; common to all runs.
+        moment: to go on from, with the stack's parameters as they were; None to start.
+        pause: asked after each step whether to say where training stands.
 
     Yields:
-        After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end.
+        After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end. Where it is to
+        pause, the moment.
 
     Raises:
         ValueError: runs that need different numbers of steps an epoch.
@@ -59,6 +87,11 @@ def train_task(
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     optimizer = make_optimizer(stack.parameters, config)
+    done = moment.epoch if moment else 0
+    if moment:
+        _restore(optimizer, stack.parameters, moment)
+        for source, state in zip(sources, moment.generators, strict=True):
+            source.set_state(state)
 
     def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
         activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
@@ -71,8 +104,9 @@ def train_task(
         method.after_step()
 
     take_step = CapturedStep(step) if stack.parameters.is_cuda else step
-    for number in range(1, epochs + 1):
+    for number in range(done + 1, epochs + 1):
         started = time.perf_counter()
+        generators = [source.get_state() for source in sources]
         orders = [
             pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
         ]
@@ -82,18 +116,32 @@ def train_task(
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)
         epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])
         columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
-        # Without automatic differentiation's bookkeeping a step is some percent faster.
-        with torch.inference_mode():
-            for ids, labels, weights, losses in itertools.islice(zip(*columns, strict=True), steps):
-                take_step(ids, labels, weights, losses)
-        trained = stack.per_row(present[:, : steps * size]).sum(1)
-        steps -= steps_an_epoch
+        batches = list(itertools.islice(zip(*columns, strict=True), steps - (number - 1) * steps_an_epoch))
+        at = 0
+        if moment and number == done + 1:
+            at = moment.step
+            epoch_losses[:, : at * size] = moment.losses
+        while at < len(batches):
+            # Without automatic differentiation's bookkeeping a step is some percent faster.
+            with torch.inference_mode():
+                for batch in batches[at:]:
+                    take_step(*batch)
+                    at += 1
+                    if pause():
+                        break
+            if at < len(batches):
+                losses = epoch_losses[:, : at * size]
+                yield Moment(number - 1, at, generators, losses, *_slots(optimizer, stack.parameters))
+        trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
         data_loss = ((epoch_losses * stack.per_row(present)).sum(1) / trained).cpu()
         penalty, l1 = (term.cpu() for term in method.terms())
         # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
         diverged = ~torch.isfinite(data_loss + penalty + stack.layout.totals(stack.parameters).cpu())
         seconds = time.perf_counter() - started
         yield Epoch(number, epochs, data_loss, penalty, l1, diverged, int(trained.sum()), seconds)
+        if number < epochs and pause():
+            generators = [source.get_state() for source in sources]
+            yield Moment(number, 0, generators, epoch_losses[:, :0], *_slots(optimizer, stack.parameters))
 
 
 def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
@@ -113,6 +161,20 @@ def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optim
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def _slots(optimizer: torch.optim.Optimizer, parameters: Tensor) -> tuple[dict[str, Tensor], int]:
+    """The optimiser's buffers by name, and its number of steps."""
+    state = optimizer.state[parameters]
+    buffers = {name: value for name, value in state.items() if value is not None and name != "step"}
+    return buffers, int(state.get("step", 0))
+
+
+def _restore(optimizer: torch.optim.Optimizer, parameters: Tensor, moment: Moment) -> None:
+    state: dict[str, Tensor] = {name: buffer.clone() for name, buffer in moment.optimizer.items()}
+    if isinstance(optimizer, torch.optim.Adam):
+        state["step"] = torch.tensor(float(moment.count), device=parameters.device)
+    optimizer.state[parameters] = state
 
 
 def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:

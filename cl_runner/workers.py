@@ -15,8 +15,9 @@ from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cl_runner.errors import ResourceError, RunError
+from cl_runner.errors import LockedError, ResourceError, RunError, StateError, StoppedError
 from cl_runner.files import COMPLETE
+from cl_runner.interruption import ignore, listen, pass_on
 from cl_runner.sweeps import Job
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Workers:
         self._count = count
         self._queue: SimpleQueue[tuple[int, float]] | None = None
         self._pool: Executor = _Here()
+        self._signals: list[int] = []
         if count > 1 and _FORKS:
             from multiprocessing import forkserver
 
@@ -50,6 +52,10 @@ class Workers:
             forkserver.ensure_running()
 
     def __enter__(self) -> Self:
+        if self._count > 1:
+            pass_on(_children, self._signals)
+        else:
+            listen()
         return self
 
     def __exit__(
@@ -85,6 +91,8 @@ class Workers:
         named = {jobs[0].number: jobs for jobs in stacks}
         messages, broken = self._queue or self._start(), False
         while waiting or running:
+            if self._signals:
+                waiting.clear()
             if broken and not running:
                 messages, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
@@ -100,8 +108,11 @@ class Workers:
                 try:
                     yield from zip(jobs, future.result(), strict=True)
                     report(jobs, 1.0)
-                except (ResourceError, BrokenProcessPool) as error:
-                    # A process that was killed was so for its memory, most likely. Its fellows end with it.
+                except StoppedError as error:
+                    self._signals.append(error.number)
+                except (ResourceError, StateError, LockedError, BrokenProcessPool) as error:
+                    # A process that was killed was so for its memory, most likely. Its fellows end with it. What is
+                    # wrong with the state or the directory of one run shows at once, and is no fault of the others.
                     broken = broken or isinstance(error, BrokenProcessPool)
                     left = [job for job in jobs if not (job.directory / COMPLETE).exists()]
                     yield from ((job, None) for job in jobs if job not in left)
@@ -115,6 +126,8 @@ class Workers:
                         yield from ((job, reason) for job in left)
                 except (RunError, OSError) as error:
                     yield from ((job, None if (job.directory / COMPLETE).exists() else str(error)) for job in jobs)
+        if self._signals:
+            raise StoppedError(self._signals[0])
 
     def _start(self) -> "SimpleQueue[tuple[int, float]]":
         context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
@@ -161,6 +174,7 @@ def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore()
 
 
 def _free_memory() -> dict[str, int]:
@@ -170,7 +184,16 @@ def _free_memory() -> dict[str, int]:
 
 
 def _compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
-    return _compute(jobs, lambda fraction: _messages.put((jobs[0].number, fraction)))
+    listen()
+    try:
+        return _compute(jobs, lambda fraction: _messages.put((jobs[0].number, fraction)))
+    finally:
+        # One that has nothing to do must not end, which would be the end of all.
+        ignore()
+
+
+def _children() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
 
 
 def _compute(jobs: Sequence[Job], report: Callable[[float], None]) -> list[str | None]:

@@ -34,7 +34,7 @@ from cl_runner.images import ImageBenchmark
 from cl_runner.methods import Method
 from cl_runner.results import load_run
 from cl_runner.stack import Stack
-from cl_runner.training import train_task
+from cl_runner.training import Epoch, train_task
 
 
 def main() -> None:
@@ -103,7 +103,8 @@ def cost_of_many_tasks(data_dir: str, repeats: int) -> None:
             method.consolidate(torch.rand_like(stack.parameters) * 1e-3)
 
     def steps(stack: Stack, method: Method) -> float:
-        return sum(epoch.seconds for epoch in train_task(stack, method, benchmark, 1, [1], config.train)) / 200
+        trained = train_task(stack, method, benchmark, 1, [1], config.train)
+        return sum(epoch.seconds for epoch in trained if isinstance(epoch, Epoch)) / 200
 
     steps(few, method_of_few)
     pairs = [(steps(few, method_of_few), steps(many, method_of_many)) for _ in range(2 * repeats)]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from findings.claims import Claim, all_claims
-from findings.page import Chapter, page, png
+from findings.page import Chapter, page, png, with_advice
 from findings.results import add_cost, command, cost, jobs, load, missing
 
 from cl_runner.files import COMPLETE, write_atomically
@@ -41,7 +41,10 @@ def main() -> int:
             overrides += [f"data_dir={options.data_dir.resolve()}"] if options.data_dir else []
             failed |= sweep(preset, outputs / preset, overrides) != 0
         spent[claim.NUMBER] = time.perf_counter() - started
-    write(claims, outputs, place)
+    chapters = write(claims, outputs, place)
+    if not options.quick and len(chapters) == len(claims):
+        readme = ROOT / "README.md"
+        write_atomically(readme, with_advice(readme.read_text(), chapters).encode())
     for number, seconds in spent.items():
         print(f"claim {number}: {seconds:.0f} s")
     print(f"page: {place / 'findings.md'}")
@@ -83,7 +86,7 @@ def sweep(preset: str, folder: Path, overrides: Sequence[str]) -> int:
             add_cost(folder, time.perf_counter() - started)
 
 
-def write(claims: Sequence[Claim], outputs: Path, place: Path) -> None:
+def write(claims: Sequence[Claim], outputs: Path, place: Path) -> list[Chapter]:
     """The page from the results of all claims, and the figure and table of each finding beside it."""
     chapters, lacking = [], {}
     for claim in claims:
@@ -95,7 +98,10 @@ def write(claims: Sequence[Claim], outputs: Path, place: Path) -> None:
     for finding in (finding for found in chapters for finding in found.findings):
         write_atomically(place / "findings" / f"{finding.name}.png", png(finding.figure))
         write_atomically(place / "findings" / f"{finding.name}.csv", finding.table.to_csv(index=False).encode())
-    write_atomically(place / "findings.md", page(chapters, lacking).encode())
+    presets = dict.fromkeys(preset for claim in claims for preset in claim.PRESETS)
+    total = told([outputs / preset for preset in presets])
+    write_atomically(place / "findings.md", page(chapters, lacking, f"All of it: {total}").encode())
+    return chapters
 
 
 def incomplete(claim: Claim, outputs: Path) -> list[str]:
@@ -115,12 +121,16 @@ def chapter(claim: Claim, outputs: Path) -> Chapter:
     """What a claim whose sweeps are complete has shown."""
     folders = [outputs / preset for preset in claim.PRESETS]
     results = {preset: load(folder) for preset, folder in zip(claim.PRESETS, folders, strict=True)}
+    return Chapter(claim.NUMBER, claim.finding(results), [command(folder) for folder in folders], told(folders))
+
+
+def told(folders: Sequence[Path]) -> str:
+    """What the sweeps in these folders have cost, in words."""
     runs = sum(len(jobs(folder)) for folder in folders)
     costs = [known for known in map(cost, folders) if known]
     seconds = sum(known.seconds for known in costs)
     cores = " or ".join(sorted({str(known.cores) for known in costs}))
-    told = f"{runs} runs" + (f" in {seconds:.0f} s on {cores} cores, {seconds / runs:.1f} s a run." if costs else ".")
-    return Chapter(claim.NUMBER, claim.finding(results), [command(folder) for folder in folders], told)
+    return f"{runs:,} runs" + (f" in {seconds / 60:.1f} minutes on {cores} cores." if costs else ".")
 
 
 if __name__ == "__main__":

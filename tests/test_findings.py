@@ -1,6 +1,7 @@
 """The claims of scripts/findings/: each on a tiny version of its sweeps, and what they share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 from findings.claims import Claim, all_claims
-from findings.page import Finding
+from findings.page import _MARKS, Chapter, Finding, with_advice
 from findings.results import add_cost, average_score, command, cost, jobs, learning_score, load, missing, table
 from findings.statistics import by_seed, curve, estimate, paired_difference
+from matplotlib.figure import Figure
 from reproduce import incomplete, selected, write
 from test_cli import Runner, cl_run
 from test_grids import PRESET, write_preset
@@ -154,7 +156,7 @@ def test_estimates_are_means_over_seeds() -> None:
     np.testing.assert_allclose([found.mean, found.n], [values.mean(), 400])
     np.testing.assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half], atol=0.001)
     assert np.isnan(estimate(values[:1]).low)
-    assert estimate(pd.Series([0.5, 0.5])).percent() == "50.0 % [50.0, 50.0]"
+    assert estimate(pd.Series([0.5, 0.5])).percent() == "50.0 [50.0, 50.0]"
 
 
 def test_differences_are_paired_by_seed() -> None:
@@ -172,3 +174,15 @@ def test_curves_are_estimates_along_a_column() -> None:
     found = curve(rows, "task")
     assert found["mean"].tolist() == pytest.approx([0.2, 0.5])
     np.testing.assert_allclose(found[["low", "high"]], [[0.1, 0.3], [0.5, 0.5]])
+
+
+def test_advice_goes_between_the_marks_of_the_readme() -> None:
+    plain = Finding("a", "A?", "A.", "confirmed", "so", "more", Figure(), pd.DataFrame({"n": [1]}))
+    chapters = [
+        Chapter(1, [plain, replace(plain, advice="Do a.")], [], ""),
+        Chapter(2, [replace(plain, advice="No b.")], [], ""),
+    ]
+    before, after = f"first\n{_MARKS[0]}\n", f"{_MARKS[1]}\nlast\n"
+    assert with_advice(f"{before}old text\n{after}", chapters) == f"{before}Do a. No b.\n{after}"
+    with pytest.raises(ValueError, match="marks"):
+        with_advice("no marks", chapters)

@@ -71,6 +71,7 @@ def test_every_file_is_there_and_no_other(run: Run) -> None:
         ".hydra/hydra.yaml",
         ".hydra/overrides.yaml",
         "cl_runner.log",
+        ".lock",
         "accuracy.csv",
         "accuracy_matrix.csv",
         "accuracy_matrix.png",

@@ -17,7 +17,10 @@ def train(config: Config, dataset: Dataset, seeds: list[int], tasks: int = 1) ->
     benchmark, stack = tiny_pair(config, dataset, seeds)
     method = Method(stack, [config] * len(seeds))
     epochs = [
-        epoch for task in range(tasks) for epoch in train_task(stack, method, benchmark, task, [task], config.train)
+        epoch
+        for task in range(tasks)
+        for epoch in train_task(stack, method, benchmark, task, [task], config.train)
+        if isinstance(epoch, Epoch)
     ]
     return stack, epochs
 
@@ -186,8 +189,9 @@ def test_a_hard_mask_is_the_same_to_the_bit_beside_a_soft_one(make_config: MakeC
 def test_joint_training_sees_every_task(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("method=joint", "train.epochs=1", "train.batch_size=20")
     benchmark, stack = tiny_pair(config, tiny, [4])
-    epochs = list(train_task(stack, Method(stack, [config]), benchmark, 2, [0, 1, 2], config.train))
-    assert epochs[0].samples == 3 * len(tiny.train.labels)
+    (epoch,) = train_task(stack, Method(stack, [config]), benchmark, 2, [0, 1, 2], config.train)
+    assert isinstance(epoch, Epoch)
+    assert epoch.samples == 3 * len(tiny.train.labels)
 
 
 def test_divergence_is_told_by_run(make_config: MakeConfig, tiny: Dataset) -> None:
@@ -195,7 +199,8 @@ def test_divergence_is_told_by_run(make_config: MakeConfig, tiny: Dataset) -> No
     benchmark, stack = tiny_pair(config, tiny, [4, 5])
     method = Method(stack, [config] * 2)
     stack.layers[-1].bias[1, 0] = torch.inf
-    epochs = list(train_task(stack, method, benchmark, 0, [0], config.train))
+    found = train_task(stack, method, benchmark, 0, [0], config.train)
+    epochs = [epoch for epoch in found if isinstance(epoch, Epoch)]
     assert [epoch.diverged.tolist() for epoch in epochs] == [[False, True]] * 2
     reason = divergence(1, epochs[0], 1, config)
     assert "task 1, epoch 1: try a smaller train.learning_rate (now 0.001)" in reason

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from cl_runner.config import INCIDENTAL
 from cl_runner.errors import ConfigError
 
 NAMES = {"method.name": "method", "benchmark.name": "benchmark", "model.name": "model"}
 # What does not change the results, or is what a mean is taken over.
-BOOKKEEPING = ("seed", "plots", "device", "threads", "data_dir")
+BOOKKEEPING = ("seed", *INCIDENTAL)
 # A group's option chooses these settings too.
 _CHOSEN_BY = {
     "method": ("method.", "freeze", "train."),

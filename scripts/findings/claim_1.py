@@ -69,8 +69,25 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
             answer=answer,
             figure=_draw(learned, settings),
             table=_table(scores, learned, early, late, whole),
+            advice=_advice(learned, ewc[-1], late),
         )
     ]
+
+
+def _advice(learned: pd.DataFrame, strongest: str, late: range) -> str:
+    ends = {
+        name: 100 * _level(learned, setting, late).mean()
+        for name, setting in (("ewc", strongest), ("mask", _first(learned, "global_mask")))
+    }
+    strength = learned.loc[learned["setting"] == strongest, "method.ewc_lambda"].iloc[0]
+    return (
+        f"With many tasks beware of a strong EWC, whose pulls pile up: at `ewc_lambda={strength:g}` the last of "
+        f"{learned['task'].max()} tasks are learned to {ends['ewc']:.0f} %, with a global mask to {ends['mask']:.0f} %."
+    )
+
+
+def _first(learned: pd.DataFrame, method: str) -> str:
+    return str(learned.loc[learned["method"] == method, "setting"].iloc[0])
 
 
 def _beyond_baseline(learned: pd.DataFrame, setting: str, start: range, end: range) -> Estimate:

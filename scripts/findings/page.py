@@ -19,7 +19,8 @@ class Finding:
 
     `name` is that of its files. `claim` is the statement tested, a sentence. The verdict follows from the data by a
     rule, and `words` say in a sentence what decided it. `answer` is paragraphs of Markdown whose numbers come from the
-    data. `table` is ready to show: a row per setting, with means, intervals and n as text.
+    data. `table` is ready to show: a row per setting, with means, intervals and n as text. `advice` is a sentence for
+    those who read no more than the README, of few findings.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Finding:
     answer: str
     figure: Figure
     table: pd.DataFrame
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Chapter:
     commands: Sequence[str]
     cost: str
 
+
+# Between them stands what `with_advice` writes.
+_MARKS = "<!-- written by scripts/reproduce.py -->", "<!-- end -->"
 
 _OPENING = """# Findings
 
@@ -55,9 +60,15 @@ Intervals are 95 % percentile bootstrap intervals over seeds; differences betwee
 """
 
 
-def page(chapters: Sequence[Chapter], open_claims: Mapping[int, Sequence[str]]) -> str:
-    """The page of `chapters`; `open_claims` says of the claims that are not in it what they lack."""
-    lines = [_OPENING]
+def page(chapters: Sequence[Chapter], open_claims: Mapping[int, Sequence[str]], cost: str) -> str:
+    """The page of `chapters`.
+
+    Args:
+        chapters: of the claims whose runs are complete.
+        open_claims: by number, what the others lack.
+        cost: a sentence on what all of it took.
+    """
+    lines = [_OPENING, cost, ""]
     if chapters:
         found = [(chapter.number, finding) for chapter in chapters for finding in chapter.findings]
         lines.append("| | claim | verdict | why |\n| --- | --- | --- | --- |")
@@ -74,6 +85,20 @@ def page(chapters: Sequence[Chapter], open_claims: Mapping[int, Sequence[str]]) 
         lines += [_section(chapter, finding) for finding in chapter.findings]
         lines += [*(f"    {command}" for command in chapter.commands), f"\n{chapter.cost}\n"]
     return "\n".join(lines)
+
+
+def with_advice(text: str, chapters: Sequence[Chapter]) -> str:
+    """The README's `text` with the advice of the findings between its two marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    advice = [finding.advice for chapter in chapters for finding in chapter.findings if finding.advice]
+    before, _, rest = text.partition(_MARKS[0])
+    _, end, after = rest.partition(_MARKS[1])
+    if not end:
+        raise ValueError(f"the marks {' and '.join(_MARKS)} are not in the text")
+    return f"{before}{_MARKS[0]}\n{' '.join(advice)}\n{_MARKS[1]}{after}"
 
 
 def _section(chapter: Chapter, finding: Finding) -> str:

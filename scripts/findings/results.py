@@ -81,7 +81,8 @@ def _scores(directory: str) -> pd.DataFrame:
 
 def runs(results: pd.DataFrame) -> pd.DataFrame:
     """A row per run of `results`: the directory, the seed and the settings."""
-    return results.drop(columns=["after_task", "eval_task", "score"]).drop_duplicates("directory", ignore_index=True)
+    scores = ["after_task", "eval_task", "score"]
+    return results.drop(columns=scores, errors="ignore").drop_duplicates("directory", ignore_index=True)
 
 
 def average_score(results: pd.DataFrame, after_task: int | None = None) -> pd.DataFrame:

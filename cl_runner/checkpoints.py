@@ -1,0 +1,114 @@
+"""The resumable state of a run, one file that is replaced as the run goes on: tensors, and JSON in its header.
+
+Nothing in it is code. It says which run it is of and has a checksum, so that one of another run or a damaged one is
+refused. It holds the lengths of the run's tables too: what was recorded after it is dropped on resume.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cl_runner.config import INCIDENTAL, Config
+from cl_runner.errors import StateError
+from cl_runner.files import STATE, write_atomically
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands: in the training of `task` (from 0), with `epoch` epochs done and `step` steps of the next.
+
+    `vectors` `(P,)` each: "parameters", those of the optimiser ("optimizer.NAME") and of the method. `count` is the
+    number of the optimiser's steps. `generator` is the state of the generator of the samples' order before the epoch,
+    None before the first; `losses` those of the epoch's samples so far. `constant` is the penalty's, `consolidated` the
+    number of tasks in it. `tables` are the lengths in bytes of what is recorded, `matrix` `(T + 1, T)` the
+    scores so far.
+    """
+
+    task: int
+    epoch: int
+    step: int
+    count: int
+    constant: float
+    consolidated: int
+    tables: Mapping[str, int]
+    matrix: Sequence[Sequence[float]]
+    vectors: Mapping[str, Tensor]
+    generator: Tensor | None
+    losses: Tensor
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """What runs must have in common to go on in one stack."""
+        return self.task, self.epoch, self.step
+
+
+def save_state(directory: Path, state: RunState, config: Config) -> None:
+    """Replace the state of the run in `directory`."""
+    tensors = {f"vectors.{name}": vector for name, vector in state.vectors.items()} | {"losses": state.losses}
+    if state.generator is not None:
+        tensors["generator"] = state.generator
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    plain = {item.name: getattr(state, item.name) for item in fields(state)}
+    for name in ("vectors", "generator", "losses"):
+        del plain[name]
+    header = {"format": _FORMAT, "checksum": _checksum(tensors), "config": _identity(config), "state": plain}
+    metadata = {name: json.dumps(value) for name, value in header.items()}
+    write_atomically(directory / STATE, save(tensors, metadata))
+
+
+def load_state(directory: Path, config: Config) -> RunState | None:
+    """The state of the run in `directory`, or None if there is none.
+
+    Raises:
+        StateError: it is damaged, or of a run with another config.
+    """
+    file = directory / STATE
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, "pt") as opened:
+            header = {name: json.loads(text) for name, text in (opened.metadata() or {}).items()}
+            tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
+    except (SafetensorError, ValueError, OSError) as error:
+        raise StateError(f"{file} is damaged ({error}): delete it to start the run anew") from error
+    if header.get("format") != _FORMAT:
+        raise StateError(f"{file} is of another version of cl-runner: delete it to start the run anew")
+    if header["checksum"] != _checksum(tensors):
+        raise StateError(f"{file} is damaged (its checksum differs): delete it to start the run anew")
+    now, before = _identity(config), header["config"]
+    for key in {**now, **before}:
+        if now.get(key) != before.get(key):
+            raise StateError(
+                f"{key}: got {now.get(key)}, but {file} is of a run with {before.get(key)}, "
+                "allowed: the same settings, another directory, or delete that file to start the run anew"
+            )
+    vectors = {name.removeprefix("vectors."): value for name, value in tensors.items() if name.startswith("vectors.")}
+    return RunState(**header["state"], vectors=vectors, generator=tensors.get("generator"), losses=tensors["losses"])
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    total = 0
+    for tensor in tensors.values():
+        total = zlib.crc32(tensor.numpy().tobytes(), total)
+    return total
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """The settings on which the numbers depend, by dotted key."""
+    return {key: value for key, value in _flat(asdict(config), "") if key not in INCIDENTAL}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found

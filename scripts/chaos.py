@@ -1,0 +1,121 @@
+"""Kill a sweep at random moments, start it again each time, and compare what it ends with to an undisturbed one.
+
+    uv run scripts/chaos.py [--kills N] [--seed S] [--out DIR]
+
+One kill in five is a SIGTERM, on which states are saved; the others are kill -9.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cl_runner import load_run
+from cl_runner.files import COMPLETE
+
+SWEEP = [
+    "hydra/launcher=stacked",
+    "hydra.launcher.workers=2",
+    "method=ewc,online_ewc,layerwise_mask",
+    "seed=0,1,2,3",
+    "benchmark.tasks=3",
+    "train.epochs=20",
+    "checkpoint.minutes=0.005",
+]
+# Finished runs leave a smaller stack, which may round differently: see docs/sweeps.md.
+TOLERANCE = 0.002
+
+
+@dataclass
+class Outcome:
+    """Of a sweep that was disturbed `kills` times: how many runs have the same bits, how many are within tolerance."""
+
+    kills: int
+    same: int
+    close: int
+    different: list[Path]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--out", type=Path, default=Path("outputs/chaos"))
+    options = parser.parse_args()
+    outcomes = torment(options.out, options.kills, random.Random(options.seed))
+    for number, outcome in enumerate(outcomes):
+        print(f"sweep {number}: {outcome.kills} kills; {outcome.same} runs the same to the bit, {outcome.close} within")
+        for directory in outcome.different:
+            print(f"  different: {directory}")
+    runs = sum(outcome.same + outcome.close + len(outcome.different) for outcome in outcomes)
+    wrong = sum(len(outcome.different) for outcome in outcomes)
+    print(f"{options.kills} kills, {len(outcomes)} sweeps, {runs} runs: {runs - wrong} equal, {wrong} different")
+    return int(wrong > 0)
+
+
+def torment(out: Path, kills: int, moments: random.Random) -> list[Outcome]:
+    """Sweeps that were killed `kills` times in all, each brought to its end and compared."""
+    started = time.monotonic()
+    start(out / "undisturbed").communicate()
+    seconds = time.monotonic() - started
+    outcomes: list[Outcome] = []
+    while (done := sum(outcome.kills for outcome in outcomes)) < kills:
+        folder = out / f"disturbed-{len(outcomes)}"
+        count = 0
+        while done + count < kills:
+            process = start(folder)
+            try:
+                process.wait(timeout=moments.uniform(0, seconds))
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGTERM if moments.random() < 0.2 else signal.SIGKILL)
+                process.wait()
+                count += 1
+                check_whole(folder)
+        start(folder).communicate()
+        outcomes.append(compared(out / "undisturbed", folder, count))
+    return outcomes
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The sweep into `folder`, in a group of processes of its own."""
+    command = [sys.executable, "-m", "cl_runner", "-m", *SWEEP, f"hydra.sweep.dir={folder}"]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def check_whole(folder: Path) -> None:
+    """Whatever reads as complete must be so; raises if it is not."""
+    for file in folder.glob(f"*/{COMPLETE}"):
+        metrics, run = json.loads(file.read_text()), load_run(file.parent)
+        assert metrics["average_accuracy"] == run.matrix[-1].mean(), file
+        assert len(run.significance) == len(run.matrix) - 1, file
+        assert run.facts["runs_in_stack"] >= 1, file
+
+
+def compared(undisturbed: Path, disturbed: Path, kills: int) -> Outcome:
+    """Every run against its undisturbed twin."""
+    outcome = Outcome(kills, 0, 0, [])
+    for file in sorted(undisturbed.glob(f"*/{COMPLETE}")):
+        twin = disturbed / file.parent.name
+        if not (twin / COMPLETE).exists():
+            outcome.different.append(twin)
+        elif (twin / COMPLETE).read_bytes() == file.read_bytes():
+            outcome.same += 1
+        elif np.abs(load_run(twin).matrix - load_run(file.parent).matrix).max() <= TOLERANCE:
+            outcome.close += 1
+        else:
+            outcome.different.append(twin)
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

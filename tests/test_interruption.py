@@ -1,0 +1,78 @@
+"""Signals: what is computed is saved, and the process leaves."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cl_runner.files import COMPLETE, FAILED, STATE, position_of
+
+SMALL = ["benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1", "plots=none"]
+
+
+def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cl_runner", *arguments]
+    return subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def wait_for(*files: Path) -> None:
+    until = time.monotonic() + 120
+    while not all(file.exists() and file.stat().st_size > 80 for file in files):
+        assert time.monotonic() < until, f"{files} did not come"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_saves_its_state_and_leaves(number: signal.Signals, tmp_path: Path) -> None:
+    process = start(tmp_path, "hydra.run.dir=run", "train.epochs=100000", *SMALL)
+    wait_for(tmp_path / "run" / "training.csv")
+    process.send_signal(number)
+    told = time.monotonic()
+    _, error = process.communicate(timeout=60)
+    assert time.monotonic() - told < 10
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}" in error
+    task, epoch, _ = position_of(tmp_path / "run") or ()
+    assert (task, epoch) >= (0, 1)
+    assert not (tmp_path / "run" / COMPLETE).exists()
+    assert not (tmp_path / "run" / FAILED).exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stacked_sweep_is_stopped_and_goes_on(workers: int, tmp_path: Path) -> None:
+    sweep = ["-m", "train.epochs=1500", "hydra/launcher=stacked", f"hydra.launcher.workers={workers}", "seed=0,1,2"]
+    runs = [tmp_path / "s" / str(job) for job in range(3)]
+    process = start(tmp_path, *sweep, *SMALL, "hydra.sweep.dir=s")
+    wait_for(*(run / "training.csv" for run in runs))
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert all((run / STATE).exists() and not (run / FAILED).exists() for run in runs)
+    assert all(position_of(run) for run in runs)
+    for folder in ("s", "undisturbed"):
+        done = start(tmp_path, *sweep, *SMALL, f"hydra.sweep.dir={folder}")
+        _, error = done.communicate(timeout=120)
+        assert done.returncode == 0, error
+    for run in runs:
+        same = tmp_path / "undisturbed" / run.name / COMPLETE
+        assert (run / COMPLETE).read_bytes() == same.read_bytes()
+        assert not (run / STATE).exists()
+
+
+def test_a_stopped_run_goes_on_by_the_same_command(tmp_path: Path) -> None:
+    process = start(tmp_path, "hydra.run.dir=run", *SMALL, "train.epochs=1500")
+    wait_for(tmp_path / "run" / "training.csv")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert (tmp_path / "run" / STATE).exists()
+    for name in ("run", "undisturbed"):
+        done = start(tmp_path, f"hydra.run.dir={name}", *SMALL, "train.epochs=1500")
+        done.communicate(timeout=120)
+        assert done.returncode == 0
+    metrics = [json.loads((tmp_path / name / COMPLETE).read_text()) for name in ("run", "undisturbed")]
+    assert metrics[0] == metrics[1]
+    assert not (tmp_path / "run" / STATE).exists()

@@ -1,0 +1,201 @@
+"""A run that is stopped and taken up again ends as if nothing had happened."""
+
+import filecmp
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeConfig
+from test_runner import Silent
+
+from cl_runner import runner
+from cl_runner.config import Config
+from cl_runner.errors import LockedError, StateError, StoppedError
+from cl_runner.files import STATE
+from cl_runner.interruption import Pauses
+from cl_runner.runner import run_stack
+
+SMALL = [
+    "benchmark.tasks=3",
+    "benchmark.train_samples=100",
+    "train.epochs=2",
+    "model.hidden=[9,8]",
+    "fisher.samples=30",
+]
+METHODS = [
+    ["method=ewc"],
+    ["method=online_ewc", "method.update=average"],
+    ["method=layerwise_mask", "method.mask_source=sum", "method.soft=true"],
+    ["method=global_mask", "method.mask_source=union", "method.ewc_lambda=3"],
+    ["method=l1_sparsity", "freeze=0.5"],
+    ["method=finetune"],
+]
+# Seconds and versions differ between runs.
+TIMED = {"run.json", "training.csv", ".lock"}
+
+
+class StopAt(Pauses):
+    """Saves after every step, and stops at the save of this number."""
+
+    count = itertools.count()
+    last = -1
+
+    def __init__(self, _: float) -> None:
+        super().__init__(0)
+
+    def due(self) -> bool:
+        return True
+
+    def saved(self) -> None:
+        if next(StopAt.count) == StopAt.last:
+            raise StoppedError(15)
+
+
+def same(one: Path, other: Path) -> None:
+    names = {str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()} - TIMED
+    assert names == {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()} - TIMED
+    assert STATE not in names
+    assert filecmp.cmpfiles(one, other, names, shallow=False)[1:] == ([], [])
+    losses = [[row.rsplit(",", 2)[0] for row in (d / "training.csv").read_text().splitlines()] for d in (one, other)]
+    assert losses[0] == losses[1]
+
+
+def configs_of(make_config: MakeConfig, *overrides: str) -> list[Config]:
+    return [make_config(*SMALL, *overrides, *method, f"seed={seed}") for seed in (0, 1) for method in METHODS]
+
+
+def folders(place: Path, count: int) -> list[Path]:
+    return [place / str(number) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["train.optimizer=sgd", "train.momentum=0.9", "train.learning_rate=0.1"],
+        ["train.optimizer=sgd", "train.epochs=null", "train.iterations=5"],
+        ["benchmark=regression", "train.first_epochs=6", "train.epochs=4", "benchmark.tasks=2"],
+    ],
+)
+def test_stopped_anywhere_and_taken_up_again_the_bits_are_the_same(
+    overrides: list[str], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = configs_of(make_config, *overrides)
+    undisturbed = folders(tmp_path / "undisturbed", len(configs))
+    run_stack(configs, undisturbed, Silent())
+    monkeypatch.setattr(runner, "Pauses", StopAt)
+    disturbed = folders(tmp_path / "disturbed", len(configs))
+    stops = 0
+    for pause in itertools.count(1):
+        # Once it saved `pause` times more, it stops: at another step of another epoch each time.
+        StopAt.count, StopAt.last = itertools.count(), pause
+        try:
+            run_stack(configs, disturbed, Silent())
+            break
+        except StoppedError:
+            stops += 1
+            assert all((directory / STATE).exists() for directory in disturbed)
+    assert stops >= 3
+    for one, other in zip(undisturbed, disturbed, strict=True):
+        same(one, other)
+
+
+def test_joint_training_goes_on_from_the_middle_of_a_task(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(*SMALL, "method=joint")
+    run_stack([config], [tmp_path / "undisturbed"], Silent())
+    monkeypatch.setattr(runner, "Pauses", StopAt)
+    for last in (11, 10_000):
+        StopAt.count, StopAt.last = itertools.count(), last
+        try:
+            run_stack([config], [tmp_path / "disturbed"], Silent())
+        except StoppedError:
+            assert last == 11
+    same(tmp_path / "undisturbed", tmp_path / "disturbed")
+
+
+@pytest.fixture
+def stopped(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Config, Path]:
+    """A run that was stopped in its first task, and its directory."""
+    config = make_config(*SMALL, "method=ewc")
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "Pauses", StopAt)
+        StopAt.count, StopAt.last = itertools.count(), 2
+        with pytest.raises(StoppedError):
+            run_stack([config], [tmp_path / "run"], Silent())
+    return config, tmp_path / "run"
+
+
+def test_what_was_recorded_after_the_state_is_dropped(stopped: tuple[Config, Path], tmp_path: Path) -> None:
+    config, directory = stopped
+    for name in ("accuracy.csv", "training.csv", "learning_curves.csv", "layers.csv"):
+        with (directory / name).open("a") as file:
+            file.write("1,2,half a ro")
+    run_stack([config], [directory], Silent())
+    run_stack([config], [tmp_path / "undisturbed"], Silent())
+    same(tmp_path / "undisturbed", directory)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "other"])
+def test_a_damaged_state_is_refused(damage: str, stopped: tuple[Config, Path]) -> None:
+    config, directory = stopped
+    content = bytearray((directory / STATE).read_bytes())
+    if damage == "flipped":
+        content[-5] ^= 1
+    (directory / STATE).write_bytes(
+        b"other" if damage == "other" else content[:-9] if damage == "truncated" else content
+    )
+    before = (directory / "accuracy.csv").read_bytes()
+    with pytest.raises(StateError, match=r"is damaged.*delete it"):
+        run_stack([config], [directory], Silent())
+    assert (directory / "accuracy.csv").read_bytes() == before
+
+
+def test_a_state_of_another_config_is_refused(stopped: tuple[Config, Path], make_config: MakeConfig) -> None:
+    _, directory = stopped
+    other = make_config(*SMALL, "method=ewc", "method.ewc_lambda=11")
+    with pytest.raises(StateError, match=r"method\.ewc_lambda: got 11\.0, but .* is of a run with 10\.0"):
+        run_stack([other], [directory], Silent())
+    # What does not change the results may differ.
+    incidental = make_config(*SMALL, "method=ewc", "checkpoint.minutes=7", "plots=none")
+    assert run_stack([incidental], [directory], Silent())[0].failure is None
+
+
+def test_runs_at_different_points_cannot_share_a_stack(
+    stopped: tuple[Config, Path], make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config, directory = stopped
+    with pytest.raises(ValueError, match="different points"):
+        run_stack([config, make_config(*SMALL, "method=ewc", "seed=1")], [directory, tmp_path / "new"], Silent())
+
+
+def test_a_second_process_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
+    holding = (
+        "import sys; from pathlib import Path; from cl_runner.resuming import locked\n"
+        "with locked([Path(sys.argv[1])]): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match="another process"):
+            run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+        other.kill()
+    # The lock went with the process.
+    run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
+
+
+def test_generators_are_those_of_their_seeds(stopped: tuple[Config, Path]) -> None:
+    # The state holds that of the batches' generator before the epoch, not after its order was drawn.
+    from cl_runner.checkpoints import load_state
+    from cl_runner.seeding import generator
+
+    state = load_state(stopped[1], stopped[0])
+    assert state is not None
+    assert state.generator is not None
+    assert torch.equal(state.generator, generator(0, "batches", 0).get_state())
