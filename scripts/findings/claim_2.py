@@ -182,7 +182,8 @@ def _ratio_answer(frame: pd.DataFrame, exact: pd.DataFrame, ratios: Mapping[Case
         f"the first. Training on the first task moves the first layer by {moved[0]} orders and the last hidden one by "
         f"{moved[1]}.\n\nOver the trained networks the estimator changes this ratio, compared with `{_REFERENCE}`, by "
         f"at most {', '.join(off)} orders.\n\nNo factor between layers holds for all networks, nor for one network "
-        "throughout its training. Take it from `significance.csv` of the run at hand."
+        "throughout its training. `significance.csv` of each run has it per "
+        "parameter."
     )
 
 

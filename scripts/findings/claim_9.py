@@ -165,17 +165,21 @@ def _permutations(permuted: pd.DataFrame) -> Finding:
 def _permutations_answer(permuted: pd.DataFrame, settings: Sequence[str], names: Sequence[str]) -> str:
     far, upper = int(permuted["apart"].max()), len(names) - 2
     near, distant = (mean(at(permuted, setting, upper, apart) for setting in settings) for apart in (1, far))
+    lost = paired_difference(near, distant)
+    order = (
+        f"That the network's history counts, and not the tasks alone, shows in the {names[upper]} layer: the overlap, "
+        f"over all masks, is {estimate(near).number('.2f')} between neighbours and {estimate(distant).number('.2f')} "
+        f"between tasks {far} apart, a difference of {lost.number('.2f')}, though no two of these tasks are more alike "
+        "than others.\n\n"
+        if lost.low > 0
+        else ""
+    )
     return (
-        "A permutation makes the first layer start anew: which of its weights matter to one task says nothing about "
-        "the next. Deeper layers see digits again, whatever the pixels' order, and the network goes on using the "
-        "weights that it has. That this is the network's doing, and not a likeness of the tasks alone, shows in the "
-        f"{names[upper]} layer: between neighbours the overlap is {estimate(near).number('.2f')} over all masks, "
-        f"between tasks {far} apart {estimate(distant).number('.2f')}, a difference of "
-        f"{paired_difference(near, distant).number('.2f')}, though no two of these tasks are more alike than others."
-        "\n\n"
-        + _bent(permuted, settings, names)
-        + "So the depth up to which masks are at chance tells where tasks differ. How high the overlap is above that "
-        "does not tell how alike two tasks are, unless it is compared with tasks as far apart in training."
+        "A permutation makes the first layer start anew: which of its weights matter to one task should say nothing "
+        "about the next. Deeper layers see digits again, whatever the pixels' order, and the network goes on using the "
+        f"weights that it has.\n\n{order}{_bent(permuted, settings, names)}So the depth up to which masks overlap by "
+        "chance tells where in the network tasks differ. How high the overlap is above chance does not tell how alike "
+        "two tasks are, unless it is compared with tasks as far apart in training."
     )
 
 
@@ -194,7 +198,7 @@ def _bent(permuted: pd.DataFrame, settings: Sequence[str], names: Sequence[str])
         f"A mask can also bend what it measures: in the {name} layer ({setting}) tasks two apart overlap by "
         f"{more.number('.2f')} more than neighbours. Probably the next task, which cannot adapt what the mask of the "
         "latest one freezes, learns with other weights, and the task after that has the first ones at its disposal "
-        f"again. Any layer shows this with: {', '.join(so)}.\n\n"
+        f"again. Some layer shows this with {'; '.join(so)}.\n\n"
     )
 
 
