@@ -78,7 +78,8 @@ def _answer(found: Sequence[Condition]) -> str:
         "Average accuracy, global minus layer-wise, in percentage points:\n\n"
         + "\n".join(lines)
         + f"\n\nThe global mask is more often clearly ahead than behind in: {ahead}. It is more often behind in: "
-        f"{behind}.\n\nA global mask goes where significance is highest, and leaves other layers freer than a layer-wise one would. "
+        f"{behind}.\n\nA global mask goes where significance is highest, and leaves other layers freer than a "
+        "layer-wise one would. "
         "Its lead is the sum of what it learns more and what it keeps more. What it keeps more goes, over all "
         "conditions, with the share of a layer that it freezes beyond `freeze` by these rank correlations (from -1 to "
         f"1): {', '.join(together)}. A negative one suggests that freezing this layer is at the expense of those that "
