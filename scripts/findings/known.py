@@ -1,17 +1,10 @@
-"""Whether a network still knows the tasks of a regression.
+"""Whether a network still knows a task of the regression.
 
-Mean squared errors over seeds have a heavy tail, as a task is either known or lost altogether; so how many seeds know
-it says more than the mean.
+Mean squared errors over seeds have a heavy tail, as a task is either known or lost altogether: how many seeds know it
+says more than the mean.
 """
-
-import pandas as pd
 
 from cl_runner.regression import NOISE
 
-# Two and a half times the noise's variance, which is as good as it gets.
+# The mean squared error below which a task is known: two and a half times the noise's variance, the least there is.
 KNOWN = 2.5 * NOISE**2
-
-
-def known(errors: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
-    """1 where a mean squared error is that of a task that is known, else 0."""
-    return (errors < KNOWN).astype(float)
