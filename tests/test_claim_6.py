@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from findings import claim_6
-from findings.global_or_layerwise import conditions, problems
+from findings.global_or_layerwise import Condition, conditions, problems
+from findings.mask_causes import advice, by_room, of_layers, of_not_learning, of_outputs, own_outputs
+from findings.statistics import Estimate
+from safetensors.torch import save_file
 
 VARIED = {
     "global_or_layerwise_permuted": ("model.activation", ["relu", "sigmoid"]),
@@ -19,7 +23,8 @@ TASKS, SEEDS = 3, 6
 
 def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.DataFrame]:
     """Results by preset: the global mask's accuracies are above the layer-wise one's by `ahead` of the varied setting's
-    value and freeze. It freezes a quarter of layer 0 and all of layer 1.
+    value and freeze. It freezes a quarter of the first layer and all of the second. The layer-wise one has frozen the
+    outputs of task 2 at freeze 0.9, one of the two of task 3, and none at freeze 0.5.
     """
     found = {}
     for preset, (key, values) in VARIED.items():
@@ -27,9 +32,16 @@ def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.D
         runs = itertools.product(values, ["global_mask", "layerwise_mask"], [0.5, 0.9], range(SEEDS))
         for number, (value, method, freeze, seed) in enumerate(runs):
             directory = folder / preset / str(number)
-            directory.mkdir(parents=True)
+            (directory / "masks").mkdir(parents=True)
+            (directory / "metrics.json").touch()
             counts = "".join(f"{task},0,100,25\n{task},1,10,10\n" for task in range(2, TASKS + 1))
             (directory / "layers.csv").write_text("task,layer,parameters,frozen\n" + counts)
+            outputs = torch.ones(2 * TASKS, 3, dtype=torch.uint8)
+            outputs[2:5] = freeze < 0.9
+            mask = {"weight": outputs, "bias": torch.ones(2 * TASKS, dtype=torch.uint8)}
+            for task in range(1, TASKS + 1):
+                file = directory / "masks" / f"task_{task}.safetensors"
+                save_file({f"layers.0.{name}": part for name, part in mask.items()}, file)
             # Seeds differ evenly in both directions, so that where `ahead` is 0 nothing is clear.
             gap = ahead(value, freeze) + 0.001 * (-1) ** seed
             level = 0.7 + gap * (method == "global_mask")
@@ -39,7 +51,11 @@ def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.D
                 for task in range(1, TASKS + 1)
             ]
         columns = ["directory", "seed", key, "method", "freeze", "after_task", "eval_task", "score"]
-        found[preset] = pd.DataFrame(rows, columns=columns)
+        table = pd.DataFrame(rows, columns=columns)
+        table["benchmark.classes_per_task"] = 2
+        if key != "benchmark.scenario":
+            table["benchmark.scenario"] = "domain"
+        found[preset] = table
     return found
 
 
@@ -73,14 +89,60 @@ def test_a_condition_is_a_freeze_of_a_problem_after_so_many_tasks(tmp_path: Path
         "permuted digits",
     ]
     found = list(conditions("split MNIST, task", parts["split MNIST, task"]))
-    assert [(item.freeze, item.tasks, item.winner) for item in found] == [
-        (0.5, 2, 1),
-        (0.5, 3, 1),
-        (0.9, 2, 1),
-        (0.9, 3, 1),
-    ]
+    assert [(item.freeze, item.tasks) for item in found] == [(0.5, 2), (0.5, 3), (0.9, 2), (0.9, 3)]
     for item in found:
+        assert item.winner == 1
         assert item.ahead.mean == pytest.approx(0.1 * item.freeze, abs=0.002)
         # The two parts of a difference make it up.
         assert item.learned.mean + item.kept.mean == pytest.approx(item.ahead.mean)
         assert item.frozen == pytest.approx([0.25, 1])
+        assert item.freer
+        assert item.whole
+        assert not item.shared
+    assert all(item.shared for item in conditions("split MNIST, domain", parts["split MNIST, domain"]))
+
+
+def made(sign: int, first: float, last: float = 0.6, learned: float = 0.0, *, shared: bool = True) -> Condition:
+    """At freeze 0.5, the global mask being ahead (1) or behind (-1) and freezing so much of two layers."""
+
+    def around(mean: float) -> Estimate:
+        return Estimate(mean, mean - 0.01, mean + 0.01, 10)
+
+    gaps = around(0.1 * sign), around(learned), around(0.1 * sign - learned)
+    return Condition("some", shared, 0.5, 2, *gaps, [first, last])
+
+
+def test_what_is_kept_and_learned_by_the_layers_frozen() -> None:
+    roomy = [made(1, 0.3), made(1, 0.4), made(0, 0.4)]
+    others = [made(-1, 0.8), made(-1, 0.3, last=1.0, learned=-0.1)]
+    separate = made(-1, 0.3, shared=False)
+    found = [*roomy, *others, separate]
+    assert by_room(found) == (roomy, others)
+    text = of_layers(found)
+    assert "keeps clearly more in 2 and less in 0 of 4 conditions; elsewhere more in 0 and less in 1 of 1" in text
+    assert "learns clearly more in 0 and less in 1 of 1 conditions; elsewhere more in 0 and less in 0 of 4" in text
+    assert "clearly ahead in 2 and behind in 0 of 3 conditions; else in 0 and behind in 2 of 2" in text
+    assert "tells which mask to take" in advice(found)
+    assert "do not tell" in advice([made(-1, 0.3), made(1, 0.8)])
+    # Without the others nothing says that the layers are what matters.
+    assert "do not tell" in advice(roomy)
+
+
+def test_outputs_that_were_frozen_before_they_were_learned(tmp_path: Path) -> None:
+    results = sweeps(tmp_path, lambda value, freeze: 0.1 * (value == "task") * (freeze > 0.5))
+    found = own_outputs(problems(results))
+    assert found["problem"].unique().tolist() == ["split MNIST, task"]
+    shares = found.groupby(["freeze", "task"])["frozen"].mean()
+    assert shares.to_dict() == pytest.approx({(0.5, 2): 0, (0.5, 3): 0, (0.9, 2): 1, (0.9, 3): 0.5})
+    text = of_outputs(found)
+    assert text.count("\n- ") == 1
+    assert "- freeze 0.9, task 2: the global mask learns these +10.0 [" in text
+    assert " points better, the others +10.0 [" in text
+    assert of_outputs(found[found["freeze"] == 0.5]) == ""
+
+
+def test_ahead_for_not_learning() -> None:
+    assert "In 1 of 3 conditions" in of_not_learning(
+        [made(-1, 0.3, learned=0.3), made(-1, 0.3), made(1, 0.3, learned=0.3)]
+    )
+    assert of_not_learning([made(-1, 0.3, learned=0.05)]) == ""

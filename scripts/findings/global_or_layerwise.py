@@ -9,8 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cl_runner.report.drawing import COLOURS, INK, MARKERS, faint_grid, legend_below, new_figure, style, titled
+from findings.layers import layer_names
 from findings.results import average_score, learning_score, table
 from findings.statistics import Estimate, estimate
+
+# From this share on a layer, or what a task has of it, counts as frozen whole.
+WHOLE = 0.99
 
 # By preset, its benchmark and the setting that makes several problems of it.
 _BENCHMARKS = {
@@ -27,10 +31,11 @@ class Condition:
     `ahead` is by how much the global mask's average accuracy is above the layer-wise one's, paired by seed. It is the
     sum of two parts: `learned`, the difference right after learning each task, and `kept`, that in what was lost since.
     `frozen` is the share of each layer that the global mask froze while the last of the tasks was trained; the
-    layer-wise mask froze the share `freeze` of each.
+    layer-wise mask froze the share `freeze` of each. `shared`: the tasks share their outputs.
     """
 
     problem: str
+    shared: bool
     freeze: float
     tasks: int
     ahead: Estimate
@@ -41,7 +46,22 @@ class Condition:
     @property
     def winner(self) -> int:
         """1 where the global mask is ahead, -1 where the layer-wise one is, 0 where the interval reaches 0."""
-        return int(self.ahead.low > 0) - int(self.ahead.high < 0)
+        return clear(self.ahead)
+
+    @property
+    def freer(self) -> bool:
+        """Whether the global mask freezes less of the first layer, and so more of those after it."""
+        return bool(self.frozen[0] < self.freeze)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the global mask leaves no room in one of the layers."""
+        return bool(max(self.frozen) >= WHOLE)
+
+
+def clear(difference: Estimate) -> int:
+    """The sign of a difference, 0 if its interval reaches 0."""
+    return int(difference.low > 0) - int(difference.high < 0)
 
 
 def problems(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -65,11 +85,12 @@ def conditions(problem: str, results: pd.DataFrame) -> Iterator[Condition]:
     shares = (
         (layers["frozen"] / layers["parameters"]).groupby([layers["freeze"], layers["task"], layers["layer"]]).mean()
     )
+    shared = bool((results["benchmark.scenario"] == "domain").all())
     for freeze in sorted(results["freeze"].unique()):
         for count in counts:
             ahead, fresh = average[freeze, count], learned[freeze, count]
             gaps = estimate(ahead), estimate(fresh), estimate(ahead - fresh)
-            yield Condition(problem, freeze, count, *gaps, shares[freeze, count].to_list())
+            yield Condition(problem, shared, freeze, count, *gaps, shares[freeze, count].to_list())
 
 
 def _global_ahead(scores: pd.DataFrame) -> pd.Series:
@@ -131,10 +152,10 @@ def _draw_shares(axes: Axes, found: Sequence[Condition], names: Sequence[str]) -
     for condition in (condition for condition in found if condition.tasks == last):
         for layer, share in enumerate(condition.frozen):
             place = _place(names.index(condition.problem), layer, len(condition.frozen))
-            axes.plot([0, 100 * share], [place, place], color=_layer_colour(layer), lw=3.5)
-    for layer in range(len(found[0].frozen)):
-        axes.plot([], [], color=_layer_colour(layer), lw=3.5, label=f"layer {layer}")
-    axes.set_xlim(0, 102)
+            axes.plot([0, 100 * share], [place, place], color=_layer_colour(layer), lw=3.5, solid_capstyle="butt")
+    for layer, name in enumerate(layer_names(len(found[0].frozen))):
+        axes.plot([], [], color=_layer_colour(layer), lw=3.5, label=f"{name} layer")
+    axes.set_xlim(0, 100)
     axes.set_xlabel("share of the layer, %")
 
 
