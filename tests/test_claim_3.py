@@ -23,32 +23,32 @@ def after_second(learned: float, kept: float) -> Knowledge:
             after_second(0.9, 0.9),
             after_second(0.89, 0.88),
             "confirmed",
-            "on regression task 2 is learned, task 1 is kept",
+            "task 1 is kept (+0.0); on permuted MNIST task 2 is learned as well",
         ),
         (
             after_second(0.9, 0.3),
             after_second(0.8, 0.9),
             "refuted",
-            "on regression task 2 is learned, task 1 is not kept",
+            "on regression task 2 is learned as well as by fine-tuning (+0.0 points), task 1 is not kept (-60.0)",
         ),
         (
             after_second(0.3, 0.9),
             after_second(0.9, 0.8),
             "refuted",
-            "on permuted MNIST task 2 is learned, task 1 is not",
+            "on permuted MNIST task 2 is learned as well as by fine-tuning (+0.0 points), task 1 is not",
         ),
         (
             after_second(0.9, 0.9),
             after_second(0.8, 0.9),
             "depends",
-            "on permuted MNIST task 2 is not learned, task 1 is",
+            "on permuted MNIST task 2 is not learned as well as by fine-tuning",
         ),
         # One seed in five may be chance.
         (
             after_second(0.9, 0.7),
             after_second(0.8, 0.9),
             "depends",
-            "on regression task 2 is learned, task 1 may not be",
+            "task 1 may not be kept (-20.0)",
         ),
     ],
 )
@@ -74,4 +74,4 @@ def test_the_best_freeze_for_two_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = claim_3.finding(results(after_second(0.9, 0.9), known))
     (line,) = [line for line in finding.answer.splitlines() if line.startswith("- permuted MNIST: freeze=")]
     assert "freeze=0.5, +5.0" in line
-    assert line.endswith("not clearly worse: 0.1")
+    assert line.endswith("not clearly worse: freeze=0.1")

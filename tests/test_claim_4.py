@@ -22,29 +22,29 @@ def after_third(below: float, above: float) -> Knowledge:
             after_third(0.2, 0.9),
             after_third(0.4, 0.89),
             "confirmed",
-            "on regression it is destroyed at 0.1, 0.5, 0.9, 0.95",
+            "on regression it is destroyed at freeze=0.1, 0.5, 0.9, 0.95",
         ),
         # Half forgotten is not destroyed, of 90 % where 10 % is chance.
         (
             after_third(0.2, 0.9),
             after_third(0.55, 0.89),
             "depends",
-            "on permuted MNIST it is destroyed at none and kept at",
+            "on permuted MNIST it is destroyed at no freeze, and kept at",
         ),
         (
             after_third(0.9, 0.9),
             after_third(0.55, 0.89),
             "refuted",
-            "on permuted MNIST it is destroyed at none and kept at",
+            "on permuted MNIST it is destroyed at no freeze, and kept at",
         ),
         (
             after_third(0.2, 0.3),
             after_third(0.4, 0.8),
             "refuted",
-            "on permuted MNIST it is destroyed at 0.1, 0.5, 0.9, 0.95",
+            "on permuted MNIST it is destroyed at freeze=0.1, 0.5, 0.9, 0.95",
         ),
         # One seed in five may be chance.
-        (after_third(0.2, 0.7), after_third(0.4, 0.89), "depends", "and kept at none"),
+        (after_third(0.2, 0.7), after_third(0.4, 0.89), "depends", "and kept at no freeze"),
     ],
 )
 def test_when_the_third_task_destroys_the_first(
@@ -66,7 +66,9 @@ def test_the_cost_of_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (finding,) = claim_4.finding(results(after_third(0.2, 0.2), known))
     curve, images = finding.answer.splitlines()[:2]
-    assert curve.endswith("freezes that keep task 1 and learn task 3: none.")
+    assert curve.endswith("Task 1 is kept and task 3 learned at no freeze.")
     assert "is the least that keeps it" not in curve
-    assert "freeze=0.97 is the least that keeps it, where task 3 is learned by -0.1 [-0.2, +0.1] points" in images
-    assert images.endswith("freezes that keep task 1 and learn task 3: 0.97.")
+    assert (
+        "freeze=0.97 is the least that keeps it, and changes how well task 3 is learned by -0.1 [-0.2, +0.1]" in images
+    )
+    assert images.endswith("Task 1 is kept and task 3 learned at freeze=0.97.")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from cl_runner.results import Run
-from findings.latest_mask import PRESETS, QUICK, Sweep, draw, sweeps
+from findings.latest_mask import PRESETS, QUICK, Sweep, draw, listed, sweeps
 from findings.page import Finding, Verdict
 from findings.parameters import parameters, trainable
 from findings.statistics import estimate, paired_difference
@@ -25,9 +25,17 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     on both benchmarks, and refuted if on each of them one clearly does not.
     """
     found = sweeps(results)
-    states = {sweep.name: _state(sweep, _FREEZE) for sweep in found}
-    verdict, words = _verdict(states)
+    verdict, words = _verdict(found)
     travels = [_travels(sweep) for sweep in found]
+    ideals = [_ideal(sweep) for sweep in found]
+    answer = [
+        f"After task 2, at freeze={_FREEZE:g}:\n\n" + "\n".join(map(_measured, found)),
+        "The best compromise for a second task, by the mean over both tasks, and so where to start from:\n\n"
+        + "\n".join(_told(*item) for item in zip(found, ideals, strict=True)),
+        "Significance tells what a small step of a parameter costs the first task, and little of a long one. The fewer "
+        "are free, the farther they must go: how far task 2 moves them (root mean square):\n\n"
+        + "\n".join(_farther(*item) for item in zip(found, travels, ideals, strict=True)),
+    ]
     return [
         Finding(
             name="second_task",
@@ -35,16 +43,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
             claim="A layer-wise mask from task 1 with freeze=0.9 learns task 2 and keeps task 1.",
             verdict=verdict,
             words=words,
-            answer="\n\n".join(
-                [
-                    f"After task 2, at freeze={_FREEZE:g}:\n\n" + "\n".join(map(_measured, found)),
-                    "The best compromise for a second task, by the mean over both tasks:\n\n"
-                    + "\n".join(map(_ideal, found)),
-                    "Significance tells what a small step of a parameter costs the first task, and little of a long "
-                    "one. The fewer are free, the farther they must go: how far task 2 moves them (root mean square):"
-                    "\n\n" + "\n".join(_told(*item) for item in zip(found, travels, strict=True)),
-                ]
-            ),
+            answer="\n\n".join(answer),
             figure=draw(
                 found,
                 "What is learned of task 2, and kept of task 1, the more is frozen?",
@@ -55,24 +54,21 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     ]
 
 
-def _state(sweep: Sweep, freeze: float) -> tuple[bool | None, bool | None]:
-    """Whether task 2 is learned and task 1 is kept."""
-    return sweep.about_same(sweep.learned(2, freeze)), sweep.about_same(sweep.kept(2, freeze))
-
-
-def _verdict(states: Mapping[str, tuple[bool | None, bool | None]]) -> tuple[Verdict, str]:
-    """By benchmark, whether task 2 is learned and task 1 kept."""
-    form = {True: "is {}", False: "is not {}", None: "may not be {}"}
-    words = (
-        "; ".join(
-            f"on {name} task 2 {form[learned].format('learned')}, task 1 {form[kept].format('kept')}"
-            for name, (learned, kept) in states.items()
-        )
-        + "."
-    )
-    if all(state == (True, True) for state in states.values()):
-        return "confirmed", words
-    return ("refuted" if all(False in state for state in states.values()) else "depends"), words
+def _verdict(found: Sequence[Sweep]) -> tuple[Verdict, str]:
+    changes = [(sweep.learned(2, _FREEZE), sweep.kept(2, _FREEZE)) for sweep in found]
+    states = [[sweep.about_same(change) for change in both] for sweep, both in zip(found, changes, strict=True)]
+    form = {True: "is", False: "is not", None: "may not be"}
+    words = [
+        f"on {sweep.name} task 2 {form[learned]} learned as well as by fine-tuning ({100 * gain.mean:+z.1f} points), "
+        f"task 1 {form[kept]} kept ({100 * loss.mean:+z.1f})"
+        for sweep, (gain, loss), (learned, kept) in zip(found, changes, states, strict=True)
+    ]
+    verdict: Verdict = "depends"
+    if all(state is True for both in states for state in both):
+        verdict = "confirmed"
+    elif all(False in both for both in states):
+        verdict = "refuted"
+    return verdict, "; ".join(words) + "."
 
 
 def _measured(sweep: Sweep) -> str:
@@ -89,24 +85,27 @@ def _both(sweep: Sweep, freeze: float | None) -> pd.Series:
     return (sweep.level(2, 1, freeze) + sweep.level(2, 2, freeze)) / 2
 
 
-def _best(sweep: Sweep) -> tuple[float, list[float]]:
-    """The freeze at which both tasks are known best, and those of which it is not clear that they are worse."""
-    best = max(sweep.freezes, key=lambda freeze: _both(sweep, freeze).mean())
-    leads = {freeze: paired_difference(_both(sweep, best), _both(sweep, freeze)) for freeze in sweep.freezes}
-    return best, [freeze for freeze, lead in leads.items() if freeze != best and not lead.low > 0]
+def _ideal(sweep: Sweep) -> pd.Series:
+    """Leads of the freeze at which both tasks are known best, by freeze, in order of what they leave: itself first."""
+    levels = {freeze: _both(sweep, freeze) for freeze in sweep.freezes}
+    order = sorted(levels, key=lambda freeze: -levels[freeze].mean())
+    return pd.Series({freeze: paired_difference(levels[order[0]], levels[freeze]) for freeze in order})
 
 
-def _ideal(sweep: Sweep) -> str:
-    best, as_good = _best(sweep)
-    lead, behind = (paired_difference(_both(sweep, best), _both(sweep, other)).points() for other in (None, _FREEZE))
-    others = f"; not clearly worse: {_listed(as_good)}" if as_good else ""
+def _told(sweep: Sweep, leads: pd.Series) -> str:
+    best, *others = leads.index
+    as_good = sorted(freeze for freeze in others if not leads[freeze].low > 0)
+    above = paired_difference(_both(sweep, best), _both(sweep, None))
     return (
-        f"- {sweep.name}: freeze={best:g}, {lead} points above fine-tuning, {behind} above freeze={_FREEZE:g}{others}"
+        f"- {sweep.name}: freeze={best:g}, {above.points()} points above fine-tuning, {leads[_FREEZE].points()} above "
+        f"freeze={_FREEZE:g}; not clearly worse: {listed(as_good, sweep)}"
     )
 
 
-def _listed(freezes: Sequence[float]) -> str:
-    return ", ".join(f"{freeze:g}" for freeze in freezes)
+def _farther(sweep: Sweep, travels: pd.Series, leads: pd.Series) -> str:
+    """How far parameters go at the least and the most that is frozen, the best and the claimed freeze."""
+    shown = sorted({sweep.freezes[0], leads.index[0], _FREEZE, sweep.freezes[-1]})
+    return f"- {sweep.name}: " + ", ".join(f"{travels[freeze]:.2g} at freeze={freeze:g}" for freeze in shown)
 
 
 def _travels(sweep: Sweep) -> pd.Series:
@@ -117,16 +116,6 @@ def _travels(sweep: Sweep) -> pd.Series:
 def _travel(run: Run) -> dict[str, float]:
     moved = (parameters(run, 2) - parameters(run, 1))[trainable(run, 2)]
     return {"travel": float(moved.square().mean().sqrt())}
-
-
-def _told(sweep: Sweep, travels: pd.Series) -> str:
-    steps = ", ".join(f"{travels[freeze]:.2g} at freeze={freeze:g}" for freeze in _landmarks(sweep))
-    return f"- {sweep.name}: {steps}"
-
-
-def _landmarks(sweep: Sweep) -> list[float]:
-    """The least and the most that is frozen, the best and the claimed freeze."""
-    return sorted({sweep.freezes[0], _best(sweep)[0], _FREEZE, sweep.freezes[-1]})
 
 
 def _table(sweep: Sweep, travels: pd.Series) -> pd.DataFrame:

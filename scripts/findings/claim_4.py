@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from cl_runner.results import Run
-from findings.latest_mask import PRESETS, QUICK, Sweep, draw, sweeps
+from findings.latest_mask import PRESETS, QUICK, Sweep, draw, listed, sweeps
 from findings.page import Finding, Verdict
 from findings.parameters import parameters, trainable
 from findings.statistics import estimate, paired_difference
@@ -27,7 +27,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     It is confirmed if it holds on both benchmarks, and refuted if it fails on both.
     """
     found = sweeps(results)
-    verdict, words = _verdict({sweep.name: _states(sweep) for sweep in found})
+    verdict, words = _verdict(found)
     paths = [sweep.per_run(_path) for sweep in found]
     return [
         Finding(
@@ -40,10 +40,10 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
                 [
                     "\n".join(map(_measured, found)),
                     "The mask moves on: what task 1 needed is free again while task 3 is trained, as far as task 2 "
-                    "does not need it too. What was frozen for task 1 and is set free for task 3, and its share of the "
-                    "(squared) way that the network goes for task 3:\n\n"
+                    "does not need it too. Of what was frozen for task 1, how much is set free for task 3, and "
+                    "its share of the (squared) way that the whole network goes in task 3:\n\n"
                     + "\n".join(_told(*item) for item in zip(found, paths, strict=True)),
-                    "A mask of all tasks so far, `method.mask_source=union` or `sum`, sets less or nothing free.",
+                    "With `method.mask_source=union` nothing is set free again; claim 5 compares the sources.",
                 ]
             ),
             figure=draw(
@@ -74,44 +74,43 @@ def _states(sweep: Sweep) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index", dtype=object)
 
 
-def _verdict(states: Mapping[str, pd.DataFrame]) -> tuple[Verdict, str]:
-    """By benchmark, whether task 1 is destroyed and kept at each freeze."""
+def _verdict(found: Sequence[Sweep]) -> tuple[Verdict, str]:
     holds, fails, words = [], [], []
-    for name, found in states.items():
-        destroyed, kept = (list(found.index[found[column].eq(True)]) for column in ("destroyed", "kept"))
-        below, above = found.loc[:_LIMIT, "destroyed"], found.loc[found.index > _LIMIT, "kept"]
+    for sweep in found:
+        states = _states(sweep)
+        below, above = states.loc[:_LIMIT, "destroyed"], states.loc[states.index > _LIMIT, "kept"]
         holds.append(bool(below.eq(True).all() and above.eq(True).all()))
         fails.append(bool(below.eq(False).any() or above.eq(False).all()))
-        words.append(f"on {name} it is destroyed at {_listed(destroyed)} and kept at {_listed(kept)}")
+        destroyed, kept = (listed(_where(states, column), sweep) for column in ("destroyed", "kept"))
+        words.append(f"on {sweep.name} it is destroyed at {destroyed}, and kept at {kept}")
     verdict: Verdict = "confirmed" if all(holds) else "refuted" if all(fails) else "depends"
-    return verdict, f"task 1 after task 3, by freeze: {'; '.join(words)}."
+    return verdict, f"task 1 after task 3: {'; '.join(words)}."
 
 
-def _listed(freezes: Sequence[float]) -> str:
-    return ", ".join(f"{freeze:g}" for freeze in freezes) or "none"
+def _where(states: pd.DataFrame, column: str) -> list[float]:
+    return list(states.index[states[column].eq(True)])
 
 
 def _measured(sweep: Sweep) -> str:
-    states = _states(sweep)
-    kept = list(states.index[states["kept"].eq(True)])
-    both = [freeze for freeze in kept if sweep.about_same(sweep.learned(3, freeze))]
-    lines = [f"- {sweep.name}: after task 3 fine-tuning leaves task 1 {sweep.told(3, 1, None)}"]
+    lines = [f"- {sweep.name}: after task 3 by fine-tuning, task 1 is {sweep.told(3, 1, None)}."]
     # Where nothing else is learned, there is nothing to forget: the best of what does learn is more telling.
     able = [freeze for freeze in sweep.freezes if sweep.about_same(sweep.learned(3, freeze))]
     if able:
         best = max(able, key=lambda freeze: sweep.level(3, 1, freeze).mean())
         lines.append(
-            f"the best mask that still learns task 3, freeze={best:g}, leaves it {sweep.told(3, 1, best)}. That is "
-            f"{sweep.kept(3, best).points()} points from right after it was learned, of which "
-            f"{sweep.kept(2, best).points()} are lost to task 2 already"
+            f"Under the best mask that still learns task 3, freeze={best:g}, it is {sweep.told(3, 1, best)}: "
+            f"{sweep.kept(3, best).points()} points against right after it was learned, "
+            f"{sweep.kept(2, best).points()} of them in task 2."
         )
+    kept = _where(_states(sweep), "kept")
     if kept:
         lines.append(
-            f"freeze={kept[0]:g} is the least that keeps it, where task 3 is learned by "
-            f"{sweep.learned(3, kept[0]).points()} points against fine-tuning"
+            f"freeze={kept[0]:g} is the least that keeps it, and changes how well task 3 is learned by "
+            f"{sweep.learned(3, kept[0]).points()} points."
         )
-    lines.append(f"freezes that keep task 1 and learn task 3: {_listed(both)}.")
-    return "; ".join(lines)
+    both = [freeze for freeze in kept if freeze in able]
+    lines.append(f"Task 1 is kept and task 3 learned at {listed(both, sweep)}.")
+    return " ".join(lines)
 
 
 def _path(run: Run) -> dict[str, float]:

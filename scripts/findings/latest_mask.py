@@ -60,7 +60,7 @@ class Sweep(Benchmark):
         """How well a task is known, in words."""
         share = estimate(self.level(after, on, freeze))
         if not self.regression:
-            return f"{share.percent()} % accuracy"
+            return f"known with {share.percent()} % accuracy"
         return f"known in {100 * share.mean:.0f} % of the seeds (typical mse {self.mse(after, on, freeze)})"
 
     def mse(self, after: int, on: int, freeze: float | None) -> str:
@@ -78,6 +78,13 @@ def sweeps(results: Mapping[str, pd.DataFrame]) -> list[Sweep]:
     """The two of `PRESETS`."""
     curves, images = (results[preset] for preset in PRESETS)
     return [Sweep.curves(curves), Sweep.images(images)]
+
+
+def listed(freezes: Sequence[float], sweep: Sweep) -> str:
+    """Some of the sweep's freezes, in words."""
+    if len(freezes) == len(sweep.freezes):
+        return "all freezes"
+    return f"freeze={', '.join(f'{freeze:g}' for freeze in freezes)}" if len(freezes) else "no freeze"
 
 
 def draw(found: Sequence[Sweep], title: str, lines: Mapping[str, tuple[int, int]]) -> Figure:
