@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from findings.knowledge import KNOWN
+from findings.known import KNOWN
 from findings.latest_mask import PRESETS, Sweep
 
 FREEZES = (0.1, 0.5, 0.9, 0.95, 0.97, 0.99)

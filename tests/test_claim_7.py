@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from findings import claim_7
-from findings.knowledge import KNOWN
+from findings.known import KNOWN
 from findings.sparsity import Sweep, significance_facts
 
 from cl_runner.results import MLP, Run

@@ -6,11 +6,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from findings.known import KNOWN
 from findings.statistics import Estimate, by_seed, estimate, paired_difference
-
-# A curve is known where its mse is below 2.5 times the noise's variance, which is the least there is. The mean mse says
-# how badly the worst seed lost a task; the share of seeds that know it is as robust as an accuracy.
-KNOWN = 0.1
 
 
 @dataclass(frozen=True)
@@ -18,7 +15,7 @@ class Benchmark:
     """The runs of a sweep on one benchmark.
 
     `scores` has, beside what `findings.results.load` gives, the column `known`: the accuracy, or of an mse 1 where it
-    is below `KNOWN`, else 0. Changes of it down to `-tolerance` count as none.
+    is below `known.KNOWN`, else 0. Changes of it down to `-tolerance` count as none.
     """
 
     name: str

@@ -20,7 +20,8 @@ from cl_runner.report.drawing import (
 )
 from cl_runner.report.words import runs_in_words
 from cl_runner.results import Run, load_run
-from findings.knowledge import KNOWN, Benchmark
+from findings.knowledge import Benchmark
+from findings.known import KNOWN
 from findings.results import runs, task_score
 from findings.statistics import Estimate, by_seed, curve, estimate, paired_difference
 
