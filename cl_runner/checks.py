@@ -6,6 +6,7 @@ Nothing here imports torch unless a GPU is asked for, so that a bad setting is r
 import copy
 import difflib
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
@@ -14,16 +15,26 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from yaml import MarkedYAMLError
 
-from cl_runner.config import BenchmarkConfig, Config, StackedLauncherConfig
+from cl_runner.config import LAUNCHERS, BenchmarkConfig, Config, SlurmLauncherConfig
 from cl_runner.data import DATASETS
 from cl_runner.errors import ConfigError
 
 _LAUNCHER, _GRIDS = "hydra.launcher", "hydra.sweeper.grids"
-_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", list[int]: "a list of integers"}
+_KINDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    list[int]: "a list of integers",
+    list[str]: "a list of words",
+    dict[str, Any]: "settings by their names",
+}
 
 
-def checked(composed: DictConfig) -> Config:
-    """The typed config; raises `ConfigError` for an unknown key, a missing value or one out of range."""
+def checked(composed: DictConfig, *, here: bool = True) -> Config:
+    """The typed config; raises `ConfigError` for an unknown key, a missing value or one out of range, and if the run is
+    to be trained `here`, for a device that this machine does not have.
+    """
     composed = copy.deepcopy(composed)
     with open_dict(composed):
         composed.pop("hydra", None)
@@ -32,7 +43,8 @@ def checked(composed: DictConfig) -> Config:
     assert isinstance(config, Config)
     check_ranges(config, Config)
     _check_together(config)
-    _check_device(config.device)
+    if here:
+        check_device(config.device)
     return config
 
 
@@ -49,14 +61,24 @@ def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:
     """
     for key, value, allowed in _limits(settings, schema, prefix):
         if value is not None and not allowed.allows(value):
-            raise ConfigError(f"{key}: got {value}, allowed: {describe(key)}")
+            raise ConfigError(f"{key}: got {value}, allowed: {describe(key, schema)}")
 
 
 def check_launcher(settings: DictConfig) -> bool:
-    """Whether a sweep's launcher is the stacked one; raises `ConfigError` if its settings are out of range."""
-    if "size" not in settings or "StackedLauncher" not in settings._target_:
+    """Whether a sweep's launcher is one of ours.
+
+    Raises:
+        ConfigError: its settings are out of range, or it submits to SLURM where there is none.
+    """
+    schema = LAUNCHERS.get(settings._target_.rpartition(".")[2])
+    if schema is None:
         return False
-    check_ranges(settings, StackedLauncherConfig, f"{_LAUNCHER}.")
+    check_ranges(settings, schema, f"{_LAUNCHER}.")
+    if schema is SlurmLauncherConfig and shutil.which("sbatch") is None:
+        raise ConfigError(
+            "hydra/launcher: got slurm, but this machine has no SLURM (sbatch is not found), "
+            "allowed: stacked, slurm_local"
+        )
     return True
 
 
@@ -70,14 +92,14 @@ def check_sweeper(settings: DictConfig) -> None:
         )
 
 
-def describe(key: str) -> str:
-    """What the setting `key` (dotted) allows, in words; for an unknown key, what stands in its place."""
-    owner: Any = StackedLauncherConfig if key.startswith(f"{_LAUNCHER}.") else Config
+def describe(key: str, schema: type = Config) -> str:
+    """What the setting `key` (dotted) of `schema` allows, in words; for an unknown key, what stands in its place."""
+    owner: Any = schema
     *groups, name = key.removeprefix(f"{_LAUNCHER}.").split(".")
     for group in groups:
         owner = get_type_hints(owner).get(group)
         if not is_dataclass(owner):
-            return describe(".".join(groups))
+            return describe(".".join(groups), schema)
     hints = {name: kind for name, kind in get_type_hints(owner).items() if not name.startswith("_")}
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=1)
@@ -116,12 +138,14 @@ def from_composition(error: Exception) -> ConfigError:
         return ConfigError(text.splitlines()[0])
     key = found[1] if found else override[1] if override else ""
     preset = re.match(r"In '([^']+)'", text)
+    launcher = re.search(r"object_type=(\w+)LauncherConfig", text)
+    schema = LAUNCHERS[f"{launcher[1]}Launcher"] if launcher else Config
     place = f" (in {preset[1]}.yaml)" if preset else ""
     if "Could not override" in text or "Could not append" in text or re.search(r"Key '\S+' (is )?not in", text):
-        return ConfigError(f"{key}: unknown setting{place}, allowed: {describe(key)}")
+        return ConfigError(f"{key}: unknown setting{place}, allowed: {describe(key, schema)}")
     value = re.search(r"Value '(.*)' of type", text)
     given = override[2] if override else value[1] if value else ""
-    return ConfigError(f"{key}: got {given or 'nothing'}{place}, allowed: {describe(key)}")
+    return ConfigError(f"{key}: got {given or 'nothing'}{place}, allowed: {describe(key, schema)}")
 
 
 def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
@@ -245,7 +269,8 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
             )
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Raises `ConfigError` if this machine does not have the device."""
     if name not in ("cuda", "mps"):
         return
     import torch

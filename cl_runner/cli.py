@@ -24,8 +24,8 @@ from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
-from cl_runner.config import Config, StackedLauncherConfig
-from cl_runner.errors import ConfigError, DivergenceError, LockedError, RunError, StoppedError
+from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
+from cl_runner.errors import ClusterError, ConfigError, DivergenceError, LockedError, RunError, StoppedError
 from cl_runner.files import COMPLETE, mark_failed
 from cl_runner.interruption import listen
 
@@ -64,7 +64,7 @@ class CheckBeforeStart(Callback):
             if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):
                 raise ConfigError(
                     f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory, or "
-                    "hydra/launcher=stacked, which runs what is missing"
+                    "hydra/launcher=stacked, slurm or slurm_local, which run what is missing"
                 )
         except ConfigError as error:
             sys.exit(_fail(error))
@@ -119,8 +119,11 @@ def _train(config: Config, in_sweep: bool) -> None:
 
 def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    ConfigStore.instance().store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
+    store = ConfigStore.instance().store
+    store(name="schema", node=Config)
+    store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
+    store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
+    store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
     setting = os.environ.get("HYDRA_FULL_ERROR", "0")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -129,7 +132,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, without metrics.json", file=sys.stderr)
         return 130
-    except StoppedError as error:
+    except (StoppedError, ClusterError) as error:
         return _fail(error)
     except RunError as error:
         # A job of a sweep, which has told its reason.

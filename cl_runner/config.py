@@ -151,6 +151,45 @@ class StackedLauncherConfig:
 
 
 @dataclass
+class SlurmLocalLauncherConfig:
+    """How `hydra/launcher=slurm_local` submits the stacks of a sweep; the names are submitit's, but for the first."""
+
+    _target_: str
+    size: int | None = field(metadata=_within(1))
+    wait: bool
+    array_parallelism: int | None = field(metadata=_within(1))
+    timeout_min: int = field(metadata=_within(1))
+    signal_delay_s: int = field(metadata=_within(0))
+    gpus_per_node: int | None = field(metadata=_within(0))
+    setup: list[str]
+
+
+@dataclass
+class SlurmLauncherConfig(SlurmLocalLauncherConfig):
+    """How `hydra/launcher=slurm` submits them; null leaves a setting to the site."""
+
+    name: str
+    partition: str | None
+    qos: str | None
+    account: str | None
+    constraint: str | None
+    exclude: str | None
+    gres: str | None
+    cpus_per_task: int | None = field(metadata=_within(1))
+    mem_gb: float | None = field(metadata=_within(0, open_low=True))
+    max_num_timeout: int = field(metadata=_within(0))
+    additional_parameters: dict[str, Any]
+
+
+# By the name of the class that Hydra makes of each.
+LAUNCHERS = {
+    "StackedLauncher": StackedLauncherConfig,
+    "SlurmLauncher": SlurmLauncherConfig,
+    "SlurmLocalLauncher": SlurmLocalLauncherConfig,
+}
+
+
+@dataclass
 class Config:
     """All settings of one run."""
 

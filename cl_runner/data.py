@@ -1,10 +1,14 @@
 """The datasets: what is known of each, and the images, held whole as unsigned bytes."""
 
 import hashlib
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from cl_runner.errors import DataError
 
@@ -77,7 +81,7 @@ def load_dataset(
     """
     import torch
 
-    splits = _digits() if name == "digits" else _idx_files(name, Path(data_dir))
+    splits = _digits() if name == "digits" else _idx_files(name, _place(data_dir))
     images, labels, test_images, test_labels = splits
     if train_samples is not None:
         keep = _stratified(labels, train_samples)[0]
@@ -90,6 +94,21 @@ def load_dataset(
         for part, target in ((images, labels), (test_images, test_labels))
     )
     return Dataset(DATASETS[name], train, test)
+
+
+def make_available(name: str, data_dir: str) -> None:
+    """Download a dataset that other machines will read; nothing if it is there, or only they know where it is to be.
+
+    Raises:
+        DataError: it is missing and cannot be downloaded.
+    """
+    if name in _TORCHVISION and "$" not in data_dir:
+        _download_if_missing(name, _place(data_dir))
+
+
+def _place(data_dir: str | Path) -> Path:
+    """With `~` and environment variables of the machine that reads it."""
+    return Path(os.path.expandvars(data_dir)).expanduser()
 
 
 def _stratified(labels: "np.ndarray", samples: int) -> "tuple[np.ndarray, np.ndarray]":
@@ -119,27 +138,38 @@ def _digits() -> "tuple[np.ndarray, ...]":
 def _idx_files(name: str, data_dir: Path) -> "tuple[np.ndarray, ...]":
     from torchvision import datasets
 
+    _download_if_missing(name, data_dir)
+    _verify(name, data_dir / _TORCHVISION[name] / "raw")
     dataset = getattr(datasets, _TORCHVISION[name])
-    raw = data_dir / _TORCHVISION[name] / "raw"
-    if not all((raw / file).exists() for file in _RAW_FILES):
-        _download(name, data_dir, dataset)
-    _verify(name, raw)
     train, test = dataset(data_dir, train=True), dataset(data_dir, train=False)
     return train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy()
 
 
-def _download(name: str, data_dir: Path, dataset: type) -> None:
+def _is_there(raw: Path) -> bool:
+    return all((raw / file).exists() for file in _RAW_FILES)
+
+
+def _download_if_missing(name: str, data_dir: Path) -> None:
     raw = data_dir / _TORCHVISION[name] / "raw"
+    if _is_there(raw):
+        return
+    from torchvision import datasets
+
     absent = [folder for folder in (raw, *raw.parents) if not folder.exists()]
+    lock = data_dir / f".{name}.lock"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        # Beside its place and then renamed: several processes may miss it at once, and none must see half a file.
-        with TemporaryDirectory(prefix=".download-", dir=data_dir) as arriving:
-            dataset(arriving, download=True)
-            raw.mkdir(parents=True, exist_ok=True)
-            for file in _RAW_FILES:
-                (Path(arriving) / _TORCHVISION[name] / "raw" / file).replace(raw / file)
+        # Of many processes that miss it at once, one downloads it; beside its place, so that none sees half a file.
+        with FileLock(lock):
+            if not _is_there(raw):
+                with TemporaryDirectory(prefix=".download-", dir=data_dir) as arriving:
+                    getattr(datasets, _TORCHVISION[name])(arriving, download=True)
+                    raw.mkdir(parents=True, exist_ok=True)
+                    for file in _RAW_FILES:
+                        (Path(arriving) / _TORCHVISION[name] / "raw" / file).replace(raw / file)
     except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            lock.unlink()
         for folder in absent:
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()

@@ -31,6 +31,10 @@ class LockedError(RunError):
     """Another process is at work in the run's directory."""
 
 
+class ClusterError(RunError):
+    """A cluster that does not answer, or refuses what is submitted."""
+
+
 class StoppedError(RunError):
     """A signal asked the process to leave."""
 

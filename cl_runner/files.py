@@ -1,6 +1,8 @@
 """Writing files so that none is ever half-written under its own name."""
 
 import json
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Written last: a run whose directory holds it is complete.
@@ -11,6 +13,20 @@ STATE = "state.safetensors"
 LOCK = ".lock"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
+
+
+def run_directories(folders: Iterable[Path]) -> Iterator[Path]:
+    """The directories of runs in and below `folders`, each once, those with numbers in their order."""
+    seen: set[Path] = set()
+    for folder in folders:
+        for place, inner, files in os.walk(folder):
+            directory = Path(place)
+            composed = ".hydra" in inner and (directory / ".hydra" / "config.yaml").exists()
+            # Jobs of a sweep are numbered: 10 comes after 9.
+            inner[:] = sorted((name for name in inner if name[0] != "."), key=lambda name: (name.zfill(12), name))
+            if (composed or COMPLETE in files or FAILED in files) and directory.resolve() not in seen:
+                seen.add(directory.resolve())
+                yield directory
 
 
 def position_of(directory: Path) -> tuple[int, ...] | None:
@@ -32,8 +48,12 @@ def position_of(directory: Path) -> tuple[int, ...] | None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path` and rename it, so that `path` is whole or absent."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        # Half a file would go on filling a disk that is full.
+        temporary.unlink(missing_ok=True)
 
 
 def mark_failed(directory: Path, reason: str) -> None:

@@ -1,18 +1,12 @@
-"""From a stack to the resumable states of its runs, and back; and one process at a time in a run's directory."""
+"""From a stack to the resumable states of its runs, and back."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from cl_runner.checkpoints import RunState
-from cl_runner.errors import LockedError
-from cl_runner.files import LOCK
 from cl_runner.methods import Method
 from cl_runner.stack import Stack
 from cl_runner.training import Moment
@@ -79,34 +73,3 @@ def take_up(states: Sequence[RunState], stack: Stack, method: Method) -> Moment 
     }
     losses = torch.stack([state.losses for state in states]).to(stack.parameters)
     return Moment(states[0].epoch, states[0].step, known, losses, optimizer, states[0].count)
-
-
-@contextmanager
-def locked(directories: Sequence[Path]) -> Iterator[None]:
-    """Keep other processes out of runs' directories; the system lets them in again when this one dies.
-
-    Raises:
-        LockedError: another one is in one of them.
-    """
-    _allow_open_files(len(directories))
-    with ExitStack() as held:
-        for directory in directories:
-            directory.mkdir(parents=True, exist_ok=True)
-            try:
-                held.enter_context(FileLock(directory / LOCK).acquire(blocking=False))
-            except Timeout as error:
-                raise LockedError(f"{directory}: another process is at work on this run") from error
-        yield
-
-
-def _allow_open_files(count: int) -> None:
-    """A lock is an open file, and the usual limit of 1,024 less than a large stack's."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 512
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -17,11 +17,12 @@ from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonals
 from cl_runner.interruption import Pauses, uninterrupted
+from cl_runner.locks import locked
 from cl_runner.methods import Method, history, mask_rule
 from cl_runner.overlap import mask_overlaps
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
-from cl_runner.resuming import locked, states_of, take_up
+from cl_runner.resuming import states_of, take_up
 from cl_runner.stack import Layout, Stack
 from cl_runner.training import Epoch, Moment, divergence, train_task
 

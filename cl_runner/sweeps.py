@@ -1,6 +1,7 @@
 """How the jobs of a sweep become stacks."""
 
 import math
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
@@ -51,6 +52,11 @@ def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
     parameters = sum(out * (into + 1) for into, out in pairwise(widths))
     fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * parameters + _SAMPLE_ELEMENTS)))
     return min(fitting, _ENOUGH_ON_CPU) if on_cpu else fitting
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _schedule(config: Config) -> Hashable:

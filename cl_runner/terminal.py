@@ -144,6 +144,23 @@ class SweepProgress(_Bar):
         finished = f", {self._skipped} finished before" if self._skipped else ""
         self._print(f"{self._runs} runs in {len(stacks)} stack(s){finished}")
 
+    def submitted(self, stacks: Sequence[Sequence[Job]], ids: Sequence[str]) -> None:
+        """Stacks were submitted, as array tasks by these ids."""
+        self.computing(stacks)
+        jobs = list(dict.fromkeys(task.partition("_")[0] for task in ids))
+        self._print(f"submitted as {len(ids)} task(s) of job {' '.join(jobs)}")
+
+    def elsewhere(self, count: int) -> None:
+        """So many jobs were submitted before and are not finished."""
+        if count:
+            self._bar.update(self._total, total=self._runs + count)
+            self._print(f"{count} runs submitted before are waiting or being computed")
+
+    def waiting(self, states: Mapping[str, int]) -> None:
+        """What was submitted stands so, by number of jobs."""
+        words = ", ".join(f"{count} {state}" for state, count in states.items())
+        self._bar.update(self._total, completed=self._done, speed=words)
+
     def advance(self, stack: Sequence[Job], fraction: float) -> None:
         """So much of a stack is computed."""
         before = self._work.get(stack[0].number)
@@ -160,10 +177,12 @@ class SweepProgress(_Bar):
         for reason, count in self._reasons.items():
             if count > 1:
                 self._print(f"[red]error:[/red] {count - 1} more job(s): {escape(reason)}")
-        complete = self._done + self._skipped
-        failed = f", [red]{self._jobs - complete} failed[/red]" if complete < self._jobs else ""
+        complete, failures = self._done + self._skipped, sum(self._reasons.values())
+        failed = f", [red]{failures} failed[/red]" if failures else ""
         said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"
         following = f"\nfor tables and figures: cl-report {directory}" if complete else ""
+        if complete + failures < self._jobs:
+            following = f"\nhow far the others are: cl-report --status {directory}"
         Console().print(said + following, highlight=False, soft_wrap=True)
 
 

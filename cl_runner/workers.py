@@ -69,7 +69,7 @@ class Workers:
     def free_memory(self) -> dict[str, int]:
         """Free bytes by kind of device, as a worker sees them."""
         if self._queue is None:
-            self._start()
+            self._queue = self._start()
         found: dict[str, int] = self._pool.submit(_free_memory).result()
         return found
 
@@ -89,19 +89,19 @@ class Workers:
         """
         waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
         named = {jobs[0].number: jobs for jobs in stacks}
-        messages, broken = self._queue or self._start(), False
+        self._queue, broken = self._queue or self._start(), False
         while waiting or running:
             if self._signals:
                 waiting.clear()
             if broken and not running:
-                messages, at_once, broken = self._start(), 1, False
+                self._queue, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
                 jobs = waiting.popleft()
                 named[jobs[0].number] = jobs
                 running[self._submit(jobs, report)] = jobs
             done = wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done
-            while not messages.empty():
-                number, fraction = messages.get()
+            while self._queue and not self._queue.empty():
+                number, fraction = self._queue.get()
                 report(named[number], fraction)
             for future in done:
                 jobs = running.pop(future)
@@ -129,14 +129,14 @@ class Workers:
         if self._signals:
             raise StoppedError(self._signals[0])
 
-    def _start(self) -> "SimpleQueue[tuple[int, float]]":
+    def _start(self) -> "SimpleQueue[tuple[int, float]] | None":
+        """Start processes, if any are wanted; gives where they tell how far they are."""
+        if self._count == 1:
+            return None
         context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-        self._queue = context.SimpleQueue()
-        if self._count > 1:
-            self._pool = ProcessPoolExecutor(
-                self._count, mp_context=context, initializer=_prepare, initargs=(self._queue,)
-            )
-        return self._queue
+        queue = context.SimpleQueue()
+        self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_prepare, initargs=(queue,))
+        return queue
 
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:

@@ -1,7 +1,7 @@
 """Where Hydra looks for plugins. Imported at every start, so it imports little."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,23 +12,43 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 
-class StackedLauncher(Launcher):
-    """`hydra/launcher=stacked`: computes the jobs of a sweep as a few stacks, see `cl_runner.launching`."""
+class _SweepLauncher(Launcher):
+    """Computes the jobs of a sweep as stacks; finds its settings in the sweep's config."""
 
-    def __init__(self, size: int | None, workers: int | None) -> None:
-        self._size, self._workers = size, workers
+    def __init__(self, **_: Any) -> None:
+        pass
 
     def setup(self, *, hydra_context: HydraContext, config: DictConfig, **_: Any) -> None:
         """Called by Hydra before `launch`, with the config of the sweep."""
         self._hydra_context, self._config = hydra_context, config
 
+
+class StackedLauncher(_SweepLauncher):
+    """`hydra/launcher=stacked`: by this machine, see `cl_runner.launching`."""
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a job for each list of overrides; the first has the number `initial_job_idx`."""
         from cl_runner.launching import launch
 
-        return launch(
-            self._hydra_context, self._config, job_overrides, initial_job_idx, size=self._size, workers=self._workers
-        )
+        return launch(self._hydra_context, self._config, job_overrides, initial_job_idx)
+
+
+class SlurmLauncher(_SweepLauncher):
+    """`hydra/launcher=slurm`: as batch jobs of a cluster, see `cl_runner.submitting`."""
+
+    cluster: Literal["slurm", "local"] = "slurm"
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Submit a job for each list of overrides; the first has the number `initial_job_idx`."""
+        from cl_runner.submitting import launch
+
+        return launch(self._hydra_context, self._config, job_overrides, initial_job_idx, self.cluster)
+
+
+class SlurmLocalLauncher(SlurmLauncher):
+    """`hydra/launcher=slurm_local`: the same without a cluster, by processes that outlive this one."""
+
+    cluster = "local"
 
 
 class GridSweeper(BasicSweeper):
@@ -60,7 +80,7 @@ class GridSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Called by Hydra with the overrides of all jobs."""
-        if not isinstance(self.launcher, StackedLauncher):
+        if not isinstance(self.launcher, _SweepLauncher):
             super().validate_batch_is_legal(batch)
 
 

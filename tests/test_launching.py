@@ -117,7 +117,7 @@ def test_a_finished_run_of_other_settings_is_left_alone(cl_run: Runner, tmp_path
     before = contents(tmp_path / "sweep" / "1")
     code, _, error = cl_run(*HERE, "method=global_mask", "freeze=0.3,0.8")
     assert code == 2
-    message = "freeze: got 0.8, but sweep/1 holds a finished run with 0.6, allowed: the same settings, or another"
+    message = "freeze: got 0.8, but sweep/1 holds a run with 0.6, allowed: the same settings, or another"
     assert message in error
     assert contents(tmp_path / "sweep" / "1") == before
 

@@ -175,7 +175,7 @@ def test_runs_at_different_points_cannot_share_a_stack(
 
 def test_a_second_process_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
     holding = (
-        "import sys; from pathlib import Path; from cl_runner.resuming import locked\n"
+        "import sys; from pathlib import Path; from cl_runner.locks import locked\n"
         "with locked([Path(sys.argv[1])]): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holding, str(tmp_path / "run")]

@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of `cl-report`."""
     options = _Parser("cl-report", description="Compare the finished runs below some folders.", allow_abbrev=False)
     options.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="of runs, of sweeps, or one run")
+    options.add_argument("--status", action="store_true", help="tell where each job of a sweep stands, and no more")
     options.add_argument("--metric", choices=METRICS, help="to sort and draw by (average_accuracy, else average_mse)")
     options.add_argument("--where", metavar="KEY=VALUE[,VALUE]", action="append", default=[], help="only such runs")
     options.add_argument("--group-by", metavar="KEY[,KEY]", help="pool the runs over all other settings")
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else list(arguments)
         options = parser().parse_args(given)
         # Imported once the arguments are known to be right: pandas, scipy and matplotlib take seconds.
+        if options.status:
+            from cl_runner.report.status import show_status
+
+            show_status(options.folders, options.format)
+            return 0
         from cl_runner.report.build import build
 
         build(options, given)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cl_runner.files import COMPLETE, FAILED
+from cl_runner.files import COMPLETE, FAILED, run_directories
 from cl_runner.metrics import SCORES, metric_names
 from cl_runner.report.scores import METRICS
 from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
+from cl_runner.status import reason_of
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,7 +46,7 @@ def collect(folders: Iterable[Path]) -> Runs:
     """Every run in and below `folders`; of runs with the same settings and seed the first one only."""
     found: dict[Path, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
-    for directory in _directories(folders):
+    for directory in run_directories(folders):
         if (directory / COMPLETE).exists():
             try:
                 found[directory] = _settings(directory) | _metrics(directory)
@@ -63,19 +63,6 @@ def collect(folders: Iterable[Path]) -> Runs:
     metrics = {name: pd.Series([row.get(name) for row in found.values()], dtype=float) for name in METRICS}
     table = pd.DataFrame({"directory": [str(directory) for directory in found]} | columns | metrics)
     return Runs(table, settings, left_out)
-
-
-def _directories(folders: Iterable[Path]) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for folder in folders:
-        for place, inner, files in os.walk(folder):
-            directory = Path(place)
-            composed = ".hydra" in inner and (directory / ".hydra" / "config.yaml").exists()
-            # Jobs of a sweep are numbered: 10 comes after 9.
-            inner[:] = sorted((name for name in inner if name[0] != "."), key=lambda name: (name.zfill(12), name))
-            if (composed or COMPLETE in files or FAILED in files) and directory.resolve() not in seen:
-                seen.add(directory.resolve())
-                yield directory
 
 
 def _settings(directory: Path) -> dict[str, Any]:
@@ -109,12 +96,8 @@ def _metrics(directory: Path) -> dict[str, Any]:
 
 
 def _failure(directory: Path) -> str:
-    try:
-        content = json.loads((directory / FAILED).read_text(encoding="utf-8"))
-        reason = " ".join(str(content["reason"]).split())
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{FAILED} cannot be read"
-    return f"{reason} ({_overrides(directory)})" if _overrides(directory) else reason
+    reason, overrides = reason_of(directory), _overrides(directory)
+    return f"{reason} ({overrides})" if overrides else reason
 
 
 def _overrides(directory: Path) -> str:

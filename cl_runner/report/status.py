@@ -1,0 +1,108 @@
+"""`cl-report --status`: where every job of a sweep stands, and the command that runs what is missing."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from cl_runner.errors import ConfigError
+from cl_runner.report.terminal import as_text
+from cl_runner.status import JobStatus, State, statuses
+from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
+
+_SWEEP = "multirun.yaml"
+_COLUMNS = ["job", "state", "array_task", "words"]
+_STATES: tuple[State, ...] = get_args(State)
+_MISSING: tuple[State, ...] = ("failed", "lost")
+
+
+def show_status(folders: Sequence[Path], form: str) -> None:
+    """Print where the jobs of the sweeps in and below `folders` stand, as a table or in another `form`.
+
+    Raises:
+        ConfigError: there is no sweep.
+        ClusterError: SLURM does not answer.
+    """
+    sweeps = list(dict.fromkeys(file.parent for folder in folders for file in _sweeps(folder)))
+    if not sweeps:
+        raise ConfigError(f"--status: {' '.join(map(str, folders))} holds no sweep, allowed: the directory of one")
+    if form != "table":
+        rows = [[str(job.directory), job.state, job.task, job.words] for sweep in sweeps for job in statuses(sweep)]
+        print(as_text(pd.DataFrame(rows, columns=_COLUMNS), form), end="")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for sweep in sweeps:
+        _show(console, sweep)
+
+
+def _sweeps(folder: Path) -> list[Path]:
+    own = folder / _SWEEP
+    return [own] if own.exists() else sorted(folder.rglob(_SWEEP))
+
+
+def _show(console: Console, sweep: Path) -> None:
+    jobs, asked = statuses(sweep), yaml.safe_load((sweep / _SWEEP).read_text(encoding="utf-8"))["hydra"]
+    never = max(0, _number_of_jobs(asked) - len(jobs))
+    counts = Counter(job.state for job in jobs)
+    words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
+    words += [f"{never} never begun"] if never else []
+    console.print(f"[bold]{sweep}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("jobs", "state", "array task", ""):
+        table.add_column(name, overflow="fold")
+    for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
+        table.add_row(in_ranges(str(job.directory.relative_to(sweep)) for job in alike), state, task, said)
+    console.print(table)
+    if never or any(counts[state] for state in _MISSING):
+        console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False)
+
+
+def _alike(job: JobStatus) -> tuple[State, str, str]:
+    return job.state, job.task if job.state != "finished" else "", job.words
+
+
+def _in_order(jobs: Iterable[JobStatus]) -> list[JobStatus]:
+    """By state, those alike side by side, otherwise as they came."""
+    first: dict[tuple[State, str, str], int] = {}
+    for number, job in enumerate(jobs := list(jobs)):
+        first.setdefault(_alike(job), number)
+    return sorted(jobs, key=lambda job: (_STATES.index(job.state), first[_alike(job)]))
+
+
+def _number_of_jobs(asked: Mapping[str, Any]) -> int:
+    """How many jobs the sweep has; 0 if its sweeper is not ours, and nobody knows."""
+    sweeper = asked["sweeper"]
+    if not sweeper["_target_"].endswith(GridSweeper.__name__):
+        return 0
+    return len(union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"]))
+
+
+def command(sweep: Path, asked: Mapping[str, Any]) -> str:
+    """The command line of a sweep as Hydra recorded it, into the same directory."""
+    given = [text for text in asked["overrides"]["hydra"] if not text.startswith(("hydra.mode=", "hydra.sweep.dir="))]
+    added = [source["path"] for source in asked["runtime"]["config_sources"] if source["provider"] == "command-line"]
+    folders = [part for path in added for part in ("--config-dir", path)]
+    return shlex.join(
+        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={sweep}"],
+    )
+
+
+def in_ranges(names: Iterable[str]) -> str:
+    """`0-3, 7` for the names 0, 1, 2, 3 and 7; other names as they are."""
+    return ", ".join(_ranges(list(names)))
+
+
+def _ranges(names: Sequence[str]) -> Iterator[str]:
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    # Neighbours have the same distance from their place in the list.
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        numbered = [number for _, number in run]
+        yield str(numbered[0]) if len(numbered) == 1 else f"{numbered[0]}-{numbered[-1]}"
+    yield from (name for name in names if not name.isdecimal())

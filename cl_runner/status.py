@@ -1,0 +1,93 @@
+"""Where each job of a sweep stands, by what its directory and the cluster tell."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cl_runner.files import COMPLETE, FAILED, position_of, run_directories
+from cl_runner.locks import is_locked
+from cl_runner.submissions import Place, last_line, log_of, places, recorded
+
+State = Literal["finished", "running", "waiting", "failed", "lost", "unknown"]
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Of one job: its state, the id of its array task (empty: none), and in words what is known besides."""
+
+    directory: Path
+    state: State
+    task: str
+    words: str
+
+
+def statuses(sweep: Path) -> list[JobStatus]:
+    """Every job in and below the directory of a sweep that has a directory.
+
+    A job is lost if it is neither finished nor failed, nothing computes it, and nothing will unless it is started
+    again. It is unknown if only another machine could tell.
+
+    Raises:
+        ClusterError: SLURM does not answer.
+    """
+    submissions = recorded(sweep)
+    of_task = places(sweep, submissions)
+    # The latest submission of a job counts.
+    task_of = {name: task for submission in submissions for task, names in submission.tasks.items() for name in names}
+    found = []
+    for directory in run_directories([sweep]):
+        task = task_of.get(str(directory.relative_to(sweep)), "")
+        state, words = _stands(sweep, directory, task, of_task.get(task))
+        found.append(JobStatus(directory, state, task, words))
+    return found
+
+
+def _stands(sweep: Path, directory: Path, task: str, place: Place | None) -> tuple[State, str]:
+    if (directory / COMPLETE).exists():
+        return "finished", ""
+    if (directory / FAILED).exists():
+        return "failed", reason_of(directory)
+    if is_locked(directory):
+        return "running", _progress(directory)
+    if place is None:
+        return "lost", _last_state(directory)
+    if place.state == "ended":
+        # That it ended, which srun says last, is known.
+        lines = [line for line in _text(log_of(sweep, task)).splitlines() if not line.startswith("srun: ")]
+        said = last_line("\n".join(lines))
+        return "lost", "; ".join(filter(None, [place.words, said, _last_state(directory)]))
+    if place.state == "running" and place.words:
+        return "running", _progress(directory)
+    # A process of this machine works on one stack after the other.
+    return "waiting" if place.state == "running" else place.state, place.words
+
+
+def reason_of(directory: Path) -> str:
+    """Why the run in `directory` failed, in one line."""
+    try:
+        content = json.loads((directory / FAILED).read_text(encoding="utf-8"))
+        return " ".join(str(content["reason"]).split())
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{FAILED} cannot be read"
+
+
+def _progress(directory: Path) -> str:
+    """The last epoch that was recorded."""
+    row = last_line(_text(directory / "training.csv")).split(",")
+    return f"task {row[0]}, epoch {row[1]}" if len(row) > 1 and row[0].isdigit() else "starting"
+
+
+def _last_state(directory: Path) -> str:
+    position = position_of(directory)
+    if not position:
+        return "it has no saved state" if position is None else "its saved state cannot be read"
+    task, epoch, _ = position
+    return f"saved in task {task + 1}, epoch {epoch + 1}"
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,155 @@
+"""What was submitted for a sweep, kept in its folder `.submitit`, and where the cluster says that it stands."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+from cl_runner.errors import ClusterError
+from cl_runner.files import write_atomically
+
+# Of records, scripts and logs, in the directory of a sweep.
+FOLDER = ".submitit"
+# Of a job that SLURM will not start or go on with by itself: https://slurm.schedmd.com/job_state_codes.html
+_ENDED = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+_WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+
+Cluster = Literal["slurm", "local"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Array tasks that were submitted together.
+
+    `tasks` are the names of the directories of each one's runs, by its id (`ARRAY_INDEX` or `JOB`; a process of this
+    machine's, if the cluster is "local"). `started` is when these processes were, in seconds.
+    """
+
+    cluster: Cluster
+    host: str
+    tasks: Mapping[str, Sequence[str]]
+    started: Mapping[str, float]
+
+
+class Place(NamedTuple):
+    """Where an array task stands; `words` are the cluster's."""
+
+    state: Literal["running", "waiting", "ended", "unknown"]
+    words: str
+
+
+def submission_of(cluster: Cluster, tasks: Mapping[str, Sequence[str]]) -> Submission:
+    """A submission from this machine, just now."""
+    started = {task: psutil.Process(int(task)).create_time() for task in tasks} if cluster == "local" else {}
+    return Submission(cluster, socket.gethostname(), tasks, started)
+
+
+def record(sweep: Path, submission: Submission) -> None:
+    """Add a submission to those of a sweep."""
+    number = len(recorded(sweep)) + 1
+    content = json.dumps(asdict(submission), indent=2) + "\n"
+    write_atomically(sweep / FOLDER / f"submission_{number:04}.json", content.encode())
+
+
+def recorded(sweep: Path) -> list[Submission]:
+    """The submissions of a sweep, the latest last."""
+    files = sorted((sweep / FOLDER).glob("submission_*.json"))
+    return [Submission(**json.loads(file.read_text())) for file in files]
+
+
+def places(sweep: Path, submissions: Sequence[Submission]) -> dict[str, Place]:
+    """Where each of the array tasks of a sweep's submissions stands. One that the cluster has forgotten has ended.
+
+    Raises:
+        ClusterError: SLURM does not answer.
+    """
+    found: dict[str, Place] = {}
+    if any(submission.cluster == "slurm" for submission in submissions):
+        # Whoever submitted them; others may look.
+        found = _queue((sweep / FOLDER).stat().st_uid)
+    return {
+        task: _process(submission, task)
+        if submission.cluster == "local"
+        else found.get(task, found.get("", Place("ended", "")))
+        for submission in submissions
+        for task in submission.tasks
+    }
+
+
+def _queue(user: int) -> dict[str, Place]:
+    """The array tasks of a user; where there is no SLURM, what is to be said of each, under an empty name."""
+    columns = "%F|%K|%T|%r"
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={user}", f"--format={columns}"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except FileNotFoundError:
+        return {"": Place("unknown", "this machine has no SLURM to ask")}
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError("SLURM does not answer: squeue took more than a minute") from error
+    except subprocess.CalledProcessError as error:
+        raise ClusterError(f"SLURM does not answer: {last_line(error.stderr) or 'squeue failed'}") from error
+    return dict(_parsed(answer.splitlines()))
+
+
+def _parsed(lines: Iterable[str]) -> Iterable[tuple[str, Place]]:
+    for line in lines:
+        job, index, state, reason = line.split("|", 3)
+        words = state if reason in ("", "None") else f"{state} ({reason})"
+        known: Literal["running", "waiting", "ended"] = "running"
+        if state in _WAITING:
+            known = "waiting"
+        elif state in _ENDED:
+            known = "ended"
+        yield job if index == "N/A" else f"{job}_{index}", Place(known, words)
+
+
+def _process(submission: Submission, task: str) -> Place:
+    """Whether the process is still there; its number may be another's by now."""
+    if submission.host != socket.gethostname():
+        return Place("unknown", f"submitted on {submission.host}, to be asked there")
+    try:
+        process = psutil.Process(int(task))
+        same = abs(process.create_time() - submission.started[task]) < 1
+        alive = same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        alive = False
+    return Place("running", "") if alive else Place("ended", "")
+
+
+def log_of(sweep: Path, task: str) -> Path:
+    """Where an array task's standard error goes, as submitit names it."""
+    return sweep / FOLDER / f"{task}_0_log.err"
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def slurm_state() -> str:
+    """Of the job that this process belongs to, in SLURM's words; empty outside of SLURM, or if it does not answer."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return ""
+    command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

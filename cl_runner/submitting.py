@@ -1,0 +1,188 @@
+"""The launchers `hydra/launcher=slurm` and `slurm_local`: the jobs of a sweep as array tasks of a cluster.
+
+Jobs are composed here and cut into stacks; each array task computes one (`cl_runner.array_tasks`). What is left by any
+of them is found in the runs' directories alone, so this process may leave, and the sweep be started again.
+"""
+
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from cl_runner.config import SlurmLauncherConfig, SlurmLocalLauncherConfig
+from cl_runner.data import make_available
+from cl_runner.errors import ClusterError, DataError
+from cl_runner.preparing import Prepared
+from cl_runner.status import statuses
+from cl_runner.submissions import FOLDER, Cluster, last_line, record, submission_of
+from cl_runner.sweeps import Job, cores, divided, largest_stack
+from cl_runner.terminal import SweepProgress
+
+_GIB = 2**30
+# Taken for granted where nothing is said of it.
+_MEMORY, _MEMORY_OF_GPU = 4 * _GIB, 16 * _GIB
+_ANY_NUMBER = 100_000
+# Seconds between two looks at what is submitted: the first, and at most.
+_FIRST_LOOK, _LAST_LOOK = 1.0, 15.0
+
+
+def launch(
+    context: HydraContext, sweep: DictConfig, job_overrides: Sequence[Sequence[str]], first: int, cluster: Cluster
+) -> list[JobReturn]:
+    """Submit the jobs of a sweep that are neither finished nor with the cluster; the first has the number `first`.
+
+    Returns:
+        What Hydra expects of each job; that of a failed one raises its reason when its value is asked for.
+
+    Raises:
+        ClusterError: nothing could be submitted.
+    """
+    settings = OmegaConf.to_object(sweep.hydra.launcher)
+    assert isinstance(settings, SlurmLocalLauncherConfig)
+    directory = Path(sweep.hydra.sweep.dir)
+    with SweepProgress(Console(stderr=True), len(job_overrides)) as progress:
+        before = statuses(directory)
+        if any(job.state == "unknown" for job in before):
+            raise ClusterError(f"{directory} holds jobs submitted from another machine, which may still compute them")
+        at_work = {job.directory for job in before if job.state in ("running", "waiting")}
+        prepared = Prepared(context, sweep, job_overrides, first, progress, here=cluster == "local", at_work=at_work)
+        if prepared.jobs:
+            _stage(prepared.jobs)
+            tasks = _cut(prepared.jobs, settings)
+            ids = _submit(tasks, directory, settings)
+            names = [[str(job.directory.relative_to(directory)) for job in chain(*task)] for task in tasks]
+            record(directory, submission_of(cluster, dict(zip(ids, names, strict=True))))
+            progress.submitted([stack for task in tasks for stack in task], ids)
+        progress.elsewhere(len(prepared.elsewhere))
+        try:
+            if settings.wait:
+                _watch(prepared, directory, progress)
+        finally:
+            progress.finish(directory)
+    return prepared.returns
+
+
+def _stage(jobs: Iterable[Job]) -> None:
+    """Download what is missing here and now: nodes may have no way out, or would all do it at once."""
+    for dataset, data_dir in {(job.config.benchmark.dataset, job.config.data_dir) for job in jobs}:
+        try:
+            make_available(dataset, data_dir)
+        except DataError as error:
+            raise ClusterError(f"nothing was submitted: {error}") from error
+
+
+def _cut(jobs: Sequence[Job], settings: SlurmLocalLauncherConfig) -> list[list[list[Job]]]:
+    """The stacks of each array task: on a cluster one. Without, nobody queues what is submitted, so there are as many
+    tasks as may run at the same time.
+    """
+    on_gpu = bool(settings.gpus_per_node) or any(job.config.device == "cuda" for job in jobs)
+    if isinstance(settings, SlurmLauncherConfig):
+        on_gpu = on_gpu or settings.gres is not None
+        at_once = settings.array_parallelism or 1
+        memory = int(settings.mem_gb * _GIB) if settings.mem_gb else _MEMORY
+    else:
+        at_once = settings.array_parallelism or (1 if on_gpu else max(1, cores() // _threads(jobs)))
+        memory = psutil.virtual_memory().available // at_once
+    fitting = min(largest_stack(job.config, _MEMORY_OF_GPU if on_gpu else memory, on_cpu=not on_gpu) for job in jobs)
+    stacks = divided(jobs, settings.size or fitting, at_once)
+    if isinstance(settings, SlurmLauncherConfig):
+        return [[stack] for stack in stacks]
+    return [stacks[start::at_once] for start in range(min(at_once, len(stacks)))]
+
+
+def _threads(jobs: Iterable[Job]) -> int:
+    return max(job.config.threads or 1 for job in jobs)
+
+
+def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: SlurmLocalLauncherConfig) -> list[str]:
+    """Submit array tasks; gives the id of each."""
+    # The signal that submitit has sent before the time limit, which saves states and requeues.
+    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    from cl_runner.array_tasks import ArrayTask
+
+    folder = (sweep / FOLDER).resolve()
+    executor: submitit.SlurmExecutor | submitit.LocalExecutor
+    if isinstance(settings, SlurmLauncherConfig):
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=settings.max_num_timeout)
+        executor.update_parameters(**_options(settings, _threads(job for task in tasks for job in chain(*task))))
+    else:
+        executor = submitit.LocalExecutor(folder)
+        executor.update_parameters(
+            timeout_min=settings.timeout_min,
+            signal_delay_s=settings.signal_delay_s,
+            gpus_per_node=settings.gpus_per_node or 0,
+            setup=settings.setup,
+        )
+    try:
+        with executor.batch():
+            handles = [executor.submit(ArrayTask([_at_absolute_paths(stack) for stack in task])) for task in tasks]
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise ClusterError(f"SLURM refused the sweep: {last_line(str(error))}") from error
+    return [handle.job_id for handle in handles]
+
+
+def _at_absolute_paths(stack: Sequence[Job]) -> list[Job]:
+    return [replace(job, directory=job.directory.resolve()) for job in stack]
+
+
+def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
+    """What submitit makes options of sbatch of."""
+    cpus = settings.cpus_per_task or threads
+    return {
+        "job_name": settings.name,
+        "partition": settings.partition,
+        "qos": settings.qos,
+        "account": settings.account,
+        "constraint": settings.constraint,
+        "exclude": settings.exclude,
+        "gres": settings.gres,
+        "gpus_per_node": settings.gpus_per_node,
+        "cpus_per_task": cpus,
+        # From SLURM 22.05 on the steps of a job do not take this over.
+        "srun_args": [f"--cpus-per-task={cpus}"],
+        "mem": f"{math.ceil(settings.mem_gb * 1024)}M" if settings.mem_gb else None,
+        "time": settings.timeout_min,
+        "signal_delay_s": settings.signal_delay_s,
+        "array_parallelism": settings.array_parallelism or _ANY_NUMBER,
+        "setup": settings.setup,
+        # When a node fails, SLURM starts the task anew.
+        "additional_parameters": {"requeue": True, **settings.additional_parameters},
+    }
+
+
+def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
+    """Wait until every job is finished, has failed or is lost, and say so."""
+    left = {job.directory: job for job in (*prepared.jobs, *prepared.elsewhere)}
+    suspects: set[Path] = set()
+    pause = _FIRST_LOOK
+    while left:
+        time.sleep(pause)
+        pause = min(1.2 * pause, _LAST_LOOK)
+        found = [status for status in statuses(sweep) if status.directory in left]
+        for status in found:
+            if status.state == "finished":
+                progress.done()
+            elif status.state == "failed":
+                prepared.failed(left[status.directory], status.words)
+            elif status.state == "lost" and status.directory in suspects:
+                prepared.failed(left[status.directory], f"lost: {status.words}")
+            else:
+                continue
+            del left[status.directory]
+        # A shared file system may show what a job wrote some seconds after its end.
+        suspects = {status.directory for status in found if status.state == "lost"}
+        progress.waiting(Counter(status.state for status in found if status.directory in left))
