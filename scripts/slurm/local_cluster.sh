@@ -112,7 +112,8 @@ down() {
         pid=$(cat "$file")
         kill "$pid" 2>/dev/null || continue
         for ((tenth = 0; tenth < 100; tenth++)); do
-            kill -0 "$pid" 2>/dev/null || break
+            # One that nobody has waited for yet is gone too.
+            [[ $(ps -o stat= -p "$pid") =~ ^[^Z] ]] || break
             sleep 0.1
         done
         kill -9 "$pid" 2>/dev/null || true
