@@ -177,6 +177,22 @@ def test_a_cancelled_job_is_lost_until_the_sweep_is_started_again(sweep: Sweep, 
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_batch_file_of_ones_own(sweep: Sweep, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    options = ["--array=0-1", "--mem=1G", "--signal=USR1@30", f"--export=ALL,SWEEP=s,PATH={path}"]
+    submit = ["sbatch", *options, str(CLUSTER.parent / "sweep.sbatch"), *LONG, "method=ewc,global_mask"]
+    subprocess.run(submit, cwd=tmp_path, check=True)
+    runs = [tmp_path / "s" / f"seed-{seed}" / str(job) for seed in (0, 1) for job in (0, 1)]
+    until(lambda: all(is_training(run) for run in runs))
+    subprocess.run(["scancel", "--signal=USR1", "--name=cl_runner"], check=True)
+    until(lambda: all((run / COMPLETE).exists() for run in runs))
+    logs = [log.read_text() for log in tmp_path.glob("slurm-*.out")]
+    assert all("stopped by SIGUSR1" in log and "2 of 2 runs complete" in log for log in logs)
+    done(sweep(*LONG, "method=ewc,global_mask", "seed=1", "hydra.sweep.dir=here", launcher="stacked"))
+    assert all(same(run, tmp_path / "here" / run.name) for run in runs[2:])
+
+
+@pytest.mark.usefixtures("cluster")
 def test_what_fails_says_why(sweep: Sweep, tmp_path: Path) -> None:
     diverging = ["method.ewc_lambda=1,1e30", "train.optimizer=sgd", "train.learning_rate=0.1", "train.epochs=2"]
     output = done(sweep(*SMALL, *diverging, MEMORY, "hydra.sweep.dir=s"), code=1)

@@ -37,7 +37,7 @@ def show_status(folders: Sequence[Path], form: str) -> None:
         rows = [[str(job.directory), job.state, job.task, job.words] for sweep in sweeps for job in statuses(sweep)]
         print(as_text(pd.DataFrame(rows, columns=_COLUMNS), form), end="")
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     for sweep in sweeps:
         _show(console, sweep)
 
@@ -53,15 +53,18 @@ def _show(console: Console, sweep: Path) -> None:
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
     words += [f"{never} never begun"] if never else []
-    console.print(f"[bold]{sweep}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}")
+    console.print(f"[bold]{sweep}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}", soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("jobs", "state", "array task", ""):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
         table.add_row(in_ranges(str(job.directory.relative_to(sweep)) for job in alike), state, task, said)
+    # A table wider than the screen is better than one with reasons cut off.
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     console.print(table)
     if never or any(counts[state] for state in _MISSING):
-        console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False)
+        console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False, soft_wrap=True)
 
 
 def _alike(job: JobStatus) -> tuple[State, str, str]:
