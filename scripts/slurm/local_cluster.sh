@@ -8,7 +8,8 @@
 #     scripts/slurm/local_cluster.sh down [DIR]      stops it and deletes DIR
 #
 # Needs Debian's packages slurm-wlm and munge (22.05 or later), as root or as any user. NODES (2) and CPUS (of a node,
-# 4) are taken from the environment; these may be more than there are. There is no accounting, so no sacct.
+# 4) are taken from the environment; these may be more than there are. Each node says that it has two GPUs. There is no
+# accounting, so no sacct.
 set -euo pipefail
 
 action=${1:?"up or down"}
@@ -59,6 +60,7 @@ SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MpiDefault=none
+GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=15
 KillWait=10
@@ -66,11 +68,13 @@ MinJobAge=300
 CONF
     for ((number = 0; number < nodes; number++)); do
         mkdir -p "$dir/spool-node$number"
-        echo "NodeName=node$number NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[number]} CPUs=${CPUS:-4} RealMemory=100000 State=UNKNOWN"
+        echo "NodeName=node$number NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[number]} CPUs=${CPUS:-4} RealMemory=100000 Gres=gpu:2 State=UNKNOWN"
     done >>"$SLURM_CONF"
     echo "PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 State=UP" >>"$SLURM_CONF"
     # A job that comes here takes the place of one of the other partition, which is requeued.
     echo "PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2 State=UP" >>"$SLURM_CONF"
+    # They can be asked for and are counted, but any device has to stand for them.
+    printf 'Name=gpu File=%s\n' /dev/null /dev/zero >"$dir/gres.conf"
     (umask 077 && head -c 1024 /dev/urandom >"$dir/munge.key")
 }
 
