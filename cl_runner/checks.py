@@ -27,7 +27,6 @@ _KINDS = {
     str: "a word",
     list[int]: "a list of integers",
     list[str]: "a list of words",
-    dict[str, Any]: "settings by their names",
 }
 
 
@@ -44,7 +43,7 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     check_ranges(config, Config)
     _check_together(config)
     if here:
-        check_device(config.device)
+        _check_device(config.device)
     return config
 
 
@@ -269,8 +268,7 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
             )
 
 
-def check_device(name: str) -> None:
-    """Raises `ConfigError` if this machine does not have the device."""
+def _check_device(name: str) -> None:
     if name not in ("cuda", "mps"):
         return
     import torch

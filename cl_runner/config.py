@@ -178,7 +178,7 @@ class SlurmLauncherConfig(SlurmLocalLauncherConfig):
     cpus_per_task: int | None = field(metadata=_within(1))
     mem_gb: float | None = field(metadata=_within(0, open_low=True))
     max_num_timeout: int = field(metadata=_within(0))
-    additional_parameters: dict[str, Any]
+    additional_parameters: list[str]
 
 
 # By the name of the class that Hydra makes of each.

@@ -160,8 +160,14 @@ def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
         "array_parallelism": settings.array_parallelism or _ANY_NUMBER,
         "setup": settings.setup,
         # When a node fails, SLURM starts the task anew.
-        "additional_parameters": {"requeue": True, **settings.additional_parameters},
+        "additional_parameters": {"requeue": True} | dict(map(_option, settings.additional_parameters)),
     }
+
+
+def _option(text: str) -> tuple[str, str | bool]:
+    """An option of sbatch; one without a value is switched on."""
+    name, _, value = text.removeprefix("--").partition("=")
+    return name, value or True
 
 
 def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
