@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cl_runner.errors import ConfigError
-from cl_runner.report.terminal import as_text
+from cl_runner.report.terminal import as_text, print_whole
 from cl_runner.status import JobStatus, State, statuses
 from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 
@@ -59,10 +59,7 @@ def _show(console: Console, sweep: Path) -> None:
         table.add_column(name, no_wrap=True)
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
         table.add_row(in_ranges(str(job.directory.relative_to(sweep)) for job in alike), state, task, said)
-    # A table wider than the screen is better than one with reasons cut off.
-    unbounded = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
+    print_whole(console, table)
     if never or any(counts[state] for state in _MISSING):
         console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False, soft_wrap=True)
 

@@ -43,10 +43,7 @@ def show(
         values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(int(row["n"]))]
         best = " ".join(filter(None, estimate(row, summary.metric, score)))
         table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
-    # A table wider than the screen is better than one with numbers cut off.
-    unbounded = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
+    print_whole(console, table)
     for verdict in verdicts:
         lines = [verdict.lead, *verdict.cautions]
         heading = f"{verdict.problem}: " if verdict.problem else ""
@@ -69,6 +66,13 @@ def show_left_out(console: Console, left_out: Sequence[LeftOut], note: str) -> N
         _say(console, f"  {item.state} {item.directory}: {item.reason}")
     if note:
         _say(console, f"\n{note}", "yellow")
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """A table wider than the screen is better than one with numbers cut off."""
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def _say(console: Console, line: str, style: str = "") -> None:
