@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pandas as pd
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cl_runner.errors import ConfigError
@@ -53,12 +54,13 @@ def _show(console: Console, sweep: Path) -> None:
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
     words += [f"{never} never begun"] if never else []
-    console.print(f"[bold]{sweep}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}", soft_wrap=True)
+    console.print(f"[bold]{escape(str(sweep))}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}", soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("jobs", "state", "array task", ""):
         table.add_column(name, no_wrap=True)
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
-        table.add_row(in_ranges(str(job.directory.relative_to(sweep)) for job in alike), state, task, said)
+        names = in_ranges(str(job.directory.relative_to(sweep)) for job in alike)
+        table.add_row(escape(names), state, task, escape(said))
     print_whole(console, table)
     if never or any(counts[state] for state in _MISSING):
         console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False, soft_wrap=True)
