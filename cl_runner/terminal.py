@@ -186,6 +186,13 @@ class SweepProgress(_Bar):
         Console().print(said + following, highlight=False, soft_wrap=True)
 
 
+def print_whole(console: Console, table: Table) -> None:
+    """A table wider than the screen is better than one with numbers cut off."""
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+
+
 def show_results(
     console: Console,
     title: str,
@@ -200,8 +207,6 @@ def show_results(
     heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
     decimals = 3 if score == "mse" else 1
     console.print(f"\n[bold]{title}[/bold]: {heading}", highlight=False, soft_wrap=True)
-    # A table wider than the screen is better than one with numbers cut off.
-    console.width = max(console.width, 12 + 8 * len(matrix))
     table = Table()
     table.add_column("after")
     for task in range(1, len(matrix) + 1):
@@ -210,7 +215,7 @@ def show_results(
         cells = [f"{scale * value:.{decimals}f}" for value in values]
         shown = [cell if column <= row else f"[dim]{cell}[/dim]" for column, cell in enumerate(cells)]
         table.add_row(f"task {row + 1}", *shown)
-    console.print(table)
+    print_whole(console, table)
     for name in metric_names(score):
         value = "  needs two tasks" if metrics[name] is None else f"{scale * metrics[name]:6.{decimals}f}{unit}"
         console.print(f"{name:20} {value}  [dim]{_EXPLAINED[name]}[/dim]", highlight=False, soft_wrap=True)

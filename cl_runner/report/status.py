@@ -7,15 +7,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
-import pandas as pd
 import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cl_runner.errors import ConfigError
-from cl_runner.report.terminal import as_text, print_whole
 from cl_runner.status import JobStatus, State, statuses
+from cl_runner.terminal import print_whole
 from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 
 _SWEEP = "multirun.yaml"
@@ -35,6 +34,11 @@ def show_status(folders: Sequence[Path], form: str) -> None:
     if not sweeps:
         raise ConfigError(f"--status: {' '.join(map(str, folders))} holds no sweep, allowed: the directory of one")
     if form != "table":
+        # These take longer to import than the table takes.
+        import pandas as pd
+
+        from cl_runner.report.terminal import as_text
+
         rows = [[str(job.directory), job.state, job.task, job.words] for sweep in sweeps for job in statuses(sweep)]
         print(as_text(pd.DataFrame(rows, columns=_COLUMNS), form), end="")
         return

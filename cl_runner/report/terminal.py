@@ -13,6 +13,7 @@ from cl_runner.report.comparison import Comparison
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
 from cl_runner.report.words import Verdict, comparison_in_words, difference, estimate, left_out_in_words
+from cl_runner.terminal import print_whole
 
 
 def as_text(data: pd.DataFrame, form: str) -> str:
@@ -66,13 +67,6 @@ def show_left_out(console: Console, left_out: Sequence[LeftOut], note: str) -> N
         _say(console, f"  {item.state} {item.directory}: {item.reason}")
     if note:
         _say(console, f"\n{note}", "yellow")
-
-
-def print_whole(console: Console, table: Table) -> None:
-    """A table wider than the screen is better than one with numbers cut off."""
-    unbounded = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
 
 
 def _say(console: Console, line: str, style: str = "") -> None:
