@@ -60,7 +60,8 @@ def _show(console: Console, sweep: Path) -> None:
     words += [f"{never} never begun"] if never else []
     console.print(f"[bold]{escape(str(sweep))}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}", soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("jobs", "state", "array task", ""):
+    table.add_column("jobs", max_width=60)
+    for name in ("state", "array task", ""):
         table.add_column(name, no_wrap=True)
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
         names = in_ranges(str(job.directory.relative_to(sweep)) for job in alike)
