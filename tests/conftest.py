@@ -15,6 +15,32 @@ from cl_runner.images import ImageBenchmark
 from cl_runner.stack import Stack
 
 MakeConfig = Callable[..., Config]
+Squeue = Callable[..., Path]
+
+
+@pytest.fixture
+def squeue(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Squeue:
+    """Puts a stand-in for `squeue` first on PATH, which answers by these lines, or fails with an `error`; gives the
+    file to which it writes what it was asked.
+    """
+    folder = tmp_path_factory.mktemp("slurm")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def answer(*lines: str, error: str | None = None) -> Path:
+        (folder / "answer").write_text("".join(f"{line}\n" for line in lines))
+        (folder / "error").write_text(error or "")
+        script = f'#!/bin/sh\necho "$@" >> {folder}/asked\ncat {folder}/answer\ncat {folder}/error >&2\n'
+        (folder / "squeue").write_text(f"{script}exit {int(error is not None)}\n")
+        (folder / "squeue").chmod(0o755)
+        return folder / "asked"
+
+    return answer
+
+
+@pytest.fixture
+def no_slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program is on PATH, and so none of SLURM's."""
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import filecmp
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from test_runner import Silent
 
 from cl_runner import runner
 from cl_runner.config import Config
-from cl_runner.errors import LockedError, StateError, StoppedError
+from cl_runner.errors import StateError, StoppedError
 from cl_runner.files import STATE
 from cl_runner.interruption import Pauses
 from cl_runner.runner import run_stack
@@ -171,23 +169,6 @@ def test_runs_at_different_points_cannot_share_a_stack(
     config, directory = stopped
     with pytest.raises(ValueError, match="different points"):
         run_stack([config, make_config(*SMALL, "method=ewc", "seed=1")], [directory, tmp_path / "new"], Silent())
-
-
-def test_a_second_process_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
-    holding = (
-        "import sys; from pathlib import Path; from cl_runner.locks import locked\n"
-        "with locked([Path(sys.argv[1])]): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", holding, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match="another process"):
-            run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
-        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
-        other.kill()
-    # The lock went with the process.
-    run_stack([make_config(*SMALL)], [tmp_path / "run"], Silent())
 
 
 def test_generators_are_those_of_their_seeds(stopped: tuple[Config, Path]) -> None:
