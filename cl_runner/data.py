@@ -167,9 +167,9 @@ def _download_if_missing(name: str, data_dir: Path) -> None:
                     raw.mkdir(parents=True, exist_ok=True)
                     for file in _RAW_FILES:
                         (Path(arriving) / _TORCHVISION[name] / "raw" / file).replace(raw / file)
+        _remove(lock)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            lock.unlink()
+        _remove(lock)
         for folder in absent:
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -179,6 +179,12 @@ def _download_if_missing(name: str, data_dir: Path) -> None:
             f"CL_RUNNER_DATA to the folder that holds {_TORCHVISION[name]}/raw, or use benchmark=permuted_digits with "
             "benchmark.dataset=digits, which needs no download"
         ) from error
+
+
+def _remove(lock: Path) -> None:
+    """Whoever waits for it looks once more whether the files are there, be it for this lock or for a new one."""
+    with suppress(OSError):
+        lock.unlink()
 
 
 def _verify(name: str, raw: Path) -> None:

@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from cl_runner import data
-from cl_runner.data import DATASETS, load_dataset
+from cl_runner.data import DATASETS, load_dataset, make_available
 from cl_runner.errors import DataError
 
 
@@ -119,3 +121,89 @@ def test_a_dataset_is_downloaded_once_and_checked(
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
     # The server is gone: a second reading needs no network.
     assert len(load_dataset("mnist", tmp_path / "data").test.labels) == 10_000
+
+
+# Stands in for torchvision. Its download takes until another process misses the data too, and a while longer.
+DOWNLOADING = """
+import sys, time, types
+from pathlib import Path
+
+from cl_runner import data
+
+here = Path(sys.argv[1])
+
+
+class Images:
+    def __init__(self, root, download):
+        with (here / "downloads").open("a") as file:
+            file.write("one\\n")
+        while len(list(here.glob("ready-*"))) < 2:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        raw = Path(root) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for name in data._RAW_FILES:
+            (raw / name).write_text(sys.argv[2])
+
+
+sys.modules["torchvision"] = types.ModuleType("torchvision")
+sys.modules["torchvision"].datasets = types.SimpleNamespace(MNIST=Images)
+(here / f"ready-{sys.argv[2]}").touch()
+data.make_available("mnist", str(here / "data"))
+"""
+
+
+def test_two_processes_that_miss_a_dataset_download_it_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DOWNLOADING, str(tmp_path)]
+    processes = [subprocess.Popen([*command, name]) for name in ("one", "other")]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert (tmp_path / "downloads").read_text() == "one\n"
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == set(data._RAW_FILES)
+    # All of one download.
+    assert len({path.read_text() for path in files}) == 1
+
+
+@pytest.mark.parametrize("data_dir", ["~/images", "$IMAGES", "${IMAGES}", "$HOME/images"])
+def test_home_and_environment_variables_in_data_dir(
+    data_dir: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("IMAGES", str(tmp_path / "images"))
+    raw = tmp_path / "images" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in data._RAW_FILES:
+        (raw / file).write_bytes(b"short")
+    with pytest.raises(DataError, match=f"is truncated: 5 bytes instead of 47040016; delete {raw}"):
+        load_dataset("mnist", data_dir)
+
+
+def test_what_is_made_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    asked = []
+
+    def download(root: str, **_: object) -> None:
+        asked.append(root)
+        raise OSError("no route to host")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(datasets, "MNIST", download)
+    # Digits come with scikit-learn, a curve is computed, and the other place only the node knows.
+    make_available("digits", "data")
+    make_available("curve", "data")
+    make_available("mnist", "$TMPDIR/data")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match=f"mnist is not in {tmp_path / 'data'} and could not be downloaded"):
+        make_available("mnist", "~/data")
+    assert len(asked) == 1
+    # Nothing is left of it.
+    assert list(tmp_path.iterdir()) == []
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in data._RAW_FILES:
+        (raw / file).touch()
+    make_available("mnist", "~/data")
+    assert len(asked) == 1
