@@ -5,7 +5,14 @@ from conftest import MakeConfig
 from omegaconf import OmegaConf
 
 from cl_runner.checks import checked, describe, unused_settings
-from cl_runner.config import Choice, EachOf, Range
+from cl_runner.config import (
+    Choice,
+    EachOf,
+    Range,
+    SlurmLauncherConfig,
+    SlurmLocalLauncherConfig,
+    StackedLauncherConfig,
+)
 from cl_runner.errors import ConfigError
 
 
@@ -79,3 +86,22 @@ def test_a_missing_value_is_named(make_config: MakeConfig) -> None:
 def test_settings_without_effect(overrides: list[str], named: list[str], make_config: MakeConfig) -> None:
     lines = unused_settings(make_config(*overrides), overrides)
     assert [line.split()[0] for line in lines] == named
+
+
+@pytest.mark.parametrize(
+    ("key", "schema", "words"),
+    [
+        ("hydra.launcher.mem_gb", SlurmLauncherConfig, "a number above 0, or null"),
+        ("hydra.launcher.setup", SlurmLauncherConfig, "a list of words"),
+        ("hydra.launcher.wait", SlurmLocalLauncherConfig, "true or false"),
+        ("hydra.launcher.additional_parameters", SlurmLauncherConfig, "settings by their names"),
+        ("hydra.launcher.workers", StackedLauncherConfig, "an integer from 1 to 1024, or null"),
+        (
+            "hydra.launcher.worker",
+            StackedLauncherConfig,
+            "size, workers (did you mean workers?)",
+        ),
+    ],
+)
+def test_what_a_launchers_field_allows_in_words(key: str, schema: type, words: str) -> None:
+    assert describe(key, schema) == words

@@ -96,6 +96,38 @@ def test_split_needs_enough_classes(cl_run: Runner) -> None:
     assert "benchmark.tasks: got 6 with benchmark.classes_per_task=2, allowed: at most 10 classes in all" in error
 
 
+@pytest.mark.parametrize(
+    ("launcher", "setting", "message"),
+    [
+        ("slurm", "mem_gb=-1", "hydra.launcher.mem_gb: got -1.0, allowed: a number above 0, or null"),
+        ("slurm", "mem_gb=much", "hydra.launcher.mem_gb: got much, allowed: a number above 0, or null"),
+        ("slurm", "wait=perhaps", "hydra.launcher.wait: got perhaps, allowed: true or false"),
+        ("slurm", "partitions=x", "hydra.launcher.partitions: unknown setting, allowed: "),
+        ("slurm", "partitions=x", " (did you mean partition?)"),
+        ("slurm_local", "array_parallelism=0", "hydra.launcher.array_parallelism: got 0, allowed: an integer at least"),
+        ("slurm_local", "mem_gb=1", "hydra.launcher.mem_gb: unknown setting, allowed: size, wait, array_parallelism"),
+    ],
+)
+def test_bad_settings_of_a_launcher(launcher: str, setting: str, message: str, cl_run: Runner, tmp_path: Path) -> None:
+    code, _, error = cl_run("-m", f"hydra/launcher={launcher}", f"hydra.launcher.{setting}", "seed=0,1")
+    assert code == 2
+    assert error.startswith("error: hydra.launcher.")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_slurm")
+def test_slurm_where_there_is_none(cl_run: Runner, tmp_path: Path) -> None:
+    code, _, error = cl_run("-m", "hydra/launcher=slurm", "seed=0,1")
+    assert code == 2
+    assert error == (
+        "error: hydra/launcher: got slurm, but this machine has no SLURM (sbatch is not found), "
+        "allowed: stacked, slurm_local\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine has a CUDA GPU")
 def test_a_gpu_that_is_not_there(cl_run: Runner, tmp_path: Path) -> None:
     code, _, error = cl_run("device=cuda")
@@ -155,7 +187,7 @@ def test_a_sweep_leaves_a_run_for_each_setting(cl_run: Runner, tmp_path: Path) -
     assert code == 2
     assert error == (
         "error: hydra.sweep.dir: sweep holds finished runs, allowed: another directory, or "
-        "hydra/launcher=stacked, which runs what is missing\n"
+        "hydra/launcher=stacked, slurm or slurm_local, which run what is missing\n"
     )
 
 
