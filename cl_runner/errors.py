@@ -24,7 +24,7 @@ class ResourceError(RunError):
 
 
 class StateError(RunError):
-    """A resumable state that is damaged, or of another run."""
+    """A resumable state that is damaged, of another run, or beside tables that are shorter than it says."""
 
 
 class LockedError(RunError):

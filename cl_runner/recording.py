@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save
 
 from cl_runner.checkpoints import RunState
+from cl_runner.errors import StateError
 from cl_runner.evaluation import Score
 from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, write_atomically
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
@@ -93,7 +94,7 @@ class Recorder:
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score. Raises `FileExistsError` if the directory
-    holds a finished run.
+    holds a finished run, `StateError` if tables are shorter than `state` has them.
     """
 
     def __init__(self, directory: Path, tasks: int, score: ScoreName, state: RunState | None = None) -> None:
@@ -125,6 +126,13 @@ class Recorder:
                 csv.writer(file).writerow(columns)
 
     def _go_on(self, state: RunState) -> None:
+        for name, length in state.tables.items():
+            file = self.directory / name
+            # After a power failure, say. It would be filled up with zeros.
+            if not file.exists() or file.stat().st_size < length:
+                raise StateError(
+                    f"{file} is shorter than its state says: delete {self.directory / STATE} to start the run anew"
+                )
         (self.directory / FAILED).unlink(missing_ok=True)
         self.matrix[:] = state.matrix
         for name, length in state.tables.items():

@@ -171,6 +171,27 @@ def test_runs_at_different_points_cannot_share_a_stack(
         run_stack([config, make_config(*SMALL, "method=ewc", "seed=1")], [directory, tmp_path / "new"], Silent())
 
 
+def test_tables_that_lost_rows_are_refused(stopped: tuple[Config, Path], tmp_path: Path) -> None:
+    config, directory = stopped
+    table = directory / "accuracy.csv"
+    whole, others = table.read_bytes(), {path: path.read_bytes() for path in directory.glob("*.csv") if path != table}
+    refused = rf"accuracy\.csv is shorter than its state says: delete {directory / STATE} to start the run anew"
+    for left in (whole[:-1], b""):
+        table.write_bytes(left)
+        with pytest.raises(StateError, match=refused):
+            run_stack([config], [directory], Silent())
+        assert table.read_bytes() == left
+        assert {path: path.read_bytes() for path in others} == others
+    table.unlink()
+    with pytest.raises(StateError, match=refused):
+        run_stack([config], [directory], Silent())
+    # What it says to do helps.
+    (directory / STATE).unlink()
+    run_stack([config], [directory], Silent())
+    run_stack([config], [tmp_path / "undisturbed"], Silent())
+    same(tmp_path / "undisturbed", directory)
+
+
 def test_generators_are_those_of_their_seeds(stopped: tuple[Config, Path]) -> None:
     # The state holds that of the batches' generator before the epoch, not after its order was drawn.
     from cl_runner.checkpoints import load_state
