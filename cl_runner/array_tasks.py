@@ -8,7 +8,7 @@ from typing import Any
 from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
-from cl_runner.errors import StoppedError
+from cl_runner.errors import StoppedError, from_system
 from cl_runner.files import COMPLETE, FAILED
 from cl_runner.locks import mark_failed_unless_locked
 from cl_runner.submissions import slurm_state
@@ -38,6 +38,9 @@ class ArrayTask(Checkpointable):
                 requeue(error.number, None)
             # submitit would print any other exception with its traceback.
             sys.exit(error.exit_code)
+        except OSError as error:
+            print(from_system(error), file=sys.stderr, flush=True)
+            sys.exit(from_system(error).exit_code)
 
     def _compute(self) -> None:
         stacks = [part for stack in self._stacks for part in _unfinished(stack)]

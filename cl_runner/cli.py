@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 import psutil
@@ -25,7 +25,15 @@ from yaml import MarkedYAMLError
 from cl_runner import IMPORTED
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
-from cl_runner.errors import ClusterError, ConfigError, DivergenceError, LockedError, RunError, StoppedError
+from cl_runner.errors import (
+    ClusterError,
+    ConfigError,
+    DivergenceError,
+    LockedError,
+    RunError,
+    StoppedError,
+    from_system,
+)
 from cl_runner.files import COMPLETE, mark_failed
 from cl_runner.interruption import listen
 
@@ -44,11 +52,14 @@ class CheckBeforeStart(Callback):
     Hydra turns a callback's exceptions into warnings, but not `SystemExit`.
     """
 
+    # Where Hydra writes then, which errors of the system do not tell.
+    directory: ClassVar[Path | None] = None
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Called with the composed config of a single run."""
         try:
             checked(config)
-            directory = Path(config.hydra.run.dir)
+            directory = CheckBeforeStart.directory = Path(config.hydra.run.dir)
             if (directory / COMPLETE).exists():
                 raise ConfigError(f"hydra.run.dir: {directory} holds a finished run, allowed: another directory")
         except ConfigError as error:
@@ -60,7 +71,7 @@ class CheckBeforeStart(Callback):
             check_ranges(config, Config)
             check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher)
-            directory = Path(config.hydra.sweep.dir)
+            directory = CheckBeforeStart.directory = Path(config.hydra.sweep.dir)
             if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):
                 raise ConfigError(
                     f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory, or "
@@ -111,7 +122,10 @@ def _train(config: Config, in_sweep: bool) -> None:
     draw = config.plots == "all" or (config.plots == "auto" and not in_sweep)
     with TerminalProgress(console) as progress:
         started = None if in_sweep else IMPORTED
-        (recorder,) = run_stack([config], [directory], progress, draw=draw, started=started)
+        try:
+            (recorder,) = run_stack([config], [directory], progress, draw=draw, started=started)
+        except OSError as error:
+            raise from_system(error) from error
     if recorder.failure:
         raise DivergenceError(recorder.failure)
     show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=draw)
@@ -124,6 +138,8 @@ def main() -> int:
     store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
     store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
     store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
+    # Where the disk is full, the error that is told says so, and not the log file's own.
+    logging.raiseExceptions = False
     setting = os.environ.get("HYDRA_FULL_ERROR", "0")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -137,12 +153,15 @@ def main() -> int:
     except RunError as error:
         # A job of a sweep, which has told its reason.
         return error.exit_code
-    except (HydraException, OmegaConfBaseException, MarkedYAMLError, OSError) as error:
-        if setting == "1":
+    except (HydraException, OmegaConfBaseException, MarkedYAMLError, OSError, ValueError) as error:
+        # What logging says when it cannot open its file.
+        refused = error.__cause__ if type(error) is ValueError else error
+        if setting == "1" or (type(error) is ValueError and not isinstance(refused, OSError)):
             raise
         # One of Hydra's errors about the config is an OSError too.
-        if isinstance(error, OSError) and not isinstance(error, HydraException):
-            return _fail(RunError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+        if isinstance(refused, OSError) and not isinstance(refused, HydraException):
+            refused.filename = refused.filename or CheckBeforeStart.directory
+            return _fail(from_system(refused))
         return _fail(from_composition(error))
     finally:
         os.environ["HYDRA_FULL_ERROR"] = setting

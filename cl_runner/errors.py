@@ -1,5 +1,6 @@
 """The errors that end a run, each with the exit code of the process."""
 
+import errno
 from signal import Signals
 
 
@@ -50,3 +51,13 @@ class StoppedError(RunError):
 
 class DivergenceError(RunError):
     """A loss or parameter that became infinite or not a number."""
+
+
+def from_system(error: OSError) -> RunError:
+    """One line for what the system refused."""
+    return RunError(f"{error.filename or 'input or output'}: {error.strerror or error}")
+
+
+def is_for_all(error: OSError) -> bool:
+    """Whether whatever is written next will be refused too: the disk or a quota is full, or is not to be written to."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

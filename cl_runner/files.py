@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Written last: a run whose directory holds it is complete.
@@ -45,18 +46,30 @@ def position_of(directory: Path) -> tuple[int, ...] | None:
         return ()
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has an error of the system name `path`; one of writing, as to a full disk, names nothing by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path` and rename it, so that `path` is whole or absent."""
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        # Half a file would go on filling a disk that is full.
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            # Half a file would go on filling a disk that is full.
+            temporary.unlink(missing_ok=True)
 
 
 def mark_failed(directory: Path, reason: str) -> None:
-    """Leave the reason why the run in `directory` failed."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / FAILED, (json.dumps({"reason": reason}, ensure_ascii=False) + "\n").encode())
+    """Leave the reason why the run in `directory` failed, if that can be written: whoever calls this tells it too."""
+    with suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / FAILED, (json.dumps({"reason": reason}, ensure_ascii=False) + "\n").encode())

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.checks import checked, from_composition, unused_settings
 from cl_runner.config import INCIDENTAL
 from cl_runner.errors import ConfigError, RunError
-from cl_runner.files import COMPLETE, FAILED, mark_failed
+from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
 
@@ -127,15 +127,16 @@ def _prepared(
             _log.warning(line)
 
     taken.add(directory)
-    # The reason of an earlier try says nothing of this one.
-    (directory / FAILED).unlink(missing_ok=True)
-    result = run_job(
-        task_function=log_warnings,
-        config=composed,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-        hydra_context=context,
-    )
+    with naming(directory):
+        # The reason of an earlier try says nothing of this one.
+        (directory / FAILED).unlink(missing_ok=True)
+        result = run_job(
+            task_function=log_warnings,
+            config=composed,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=context,
+        )
     return result, Job(number, config, directory)
 
 

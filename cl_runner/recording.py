@@ -21,7 +21,7 @@ from safetensors.torch import save
 from cl_runner.checkpoints import RunState
 from cl_runner.errors import StateError
 from cl_runner.evaluation import Score
-from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, write_atomically
+from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, naming, write_atomically
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
 from cl_runner.significance import joined_layers, log_histogram
@@ -122,7 +122,7 @@ class Recorder:
             for left in (self.directory / name).glob("task_*.safetensors"):
                 left.unlink()
         for name, columns in self._columns.items():
-            with (self.directory / name).open("x", newline="") as file:
+            with naming(self.directory / name), (self.directory / name).open("x", newline="") as file:
                 csv.writer(file).writerow(columns)
 
     def _go_on(self, state: RunState) -> None:
@@ -218,7 +218,7 @@ class Recorder:
         write_atomically(self.directory / name, text.getvalue().encode())
 
     def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        with (self.directory / name).open("a", newline="") as file:
+        with naming(self.directory / name), (self.directory / name).open("a", newline="") as file:
             csv.writer(file).writerows(rows)
 
 

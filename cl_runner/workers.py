@@ -15,7 +15,15 @@ from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cl_runner.errors import LockedError, ResourceError, RunError, StateError, StoppedError
+from cl_runner.errors import (
+    LockedError,
+    ResourceError,
+    RunError,
+    StateError,
+    StoppedError,
+    from_system,
+    is_for_all,
+)
 from cl_runner.files import COMPLETE
 from cl_runner.interruption import ignore, listen, pass_on
 from cl_runner.sweeps import Job
@@ -86,12 +94,17 @@ class Workers:
 
         Yields:
             Each job once it ended, with the reason if it failed.
+
+        Raises:
+            StoppedError: a signal asked for it.
+            OSError: nothing can be written any more (`is_for_all`), so that no further stack was begun.
         """
         waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
         named = {jobs[0].number: jobs for jobs in stacks}
         self._queue, broken = self._queue or self._start(), False
+        refused: OSError | None = None
         while waiting or running:
-            if self._signals:
+            if self._signals or refused:
                 waiting.clear()
             if broken and not running:
                 self._queue, at_once, broken = self._start(), 1, False
@@ -125,9 +138,15 @@ class Workers:
                         reason = "its process was killed" if isinstance(error, BrokenProcessPool) else str(error)
                         yield from ((job, reason) for job in left)
                 except (RunError, OSError) as error:
-                    yield from ((job, None if (job.directory / COMPLETE).exists() else str(error)) for job in jobs)
+                    if isinstance(error, OSError) and is_for_all(error):
+                        refused = refused or error
+                        continue
+                    reason = str(from_system(error) if isinstance(error, OSError) else error)
+                    yield from ((job, None if (job.directory / COMPLETE).exists() else reason) for job in jobs)
         if self._signals:
             raise StoppedError(self._signals[0])
+        if refused:
+            raise refused
 
     def _start(self) -> "SimpleQueue[tuple[int, float]] | None":
         """Start processes, if any are wanted; gives where they tell how far they are."""

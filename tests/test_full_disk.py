@@ -1,0 +1,137 @@
+"""A disk that is full or cannot be written to: one line says so, and what is there stays and can be gone on from."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from test_launching import contents
+
+from cl_runner.files import COMPLETE, STATE
+
+QUICK = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "plots=none"]
+# A run of so many units needs some hundred kilobytes a task.
+RUN = [*QUICK, "model.hidden=[200]", "hydra.run.dir=disk/run"]
+SWEEP = ["-m", *QUICK, "model.hidden=[8]", "hydra/launcher=stacked", "hydra.launcher.size=2", "hydra.sweep.dir=disk/s"]
+
+
+def mount(*arguments: str) -> str:
+    """Gives why it is not possible; empty if it is."""
+    try:
+        return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False).stderr.strip()
+    except OSError as error:
+        return str(error)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 kB, in the folder `disk` of the test's directory."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    refused = mount("-t", "tmpfs", "-o", "size=300k", "none", str(place))
+    if refused:
+        pytest.skip(f"no disk can be mounted here: {refused}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def remount(disk: Path, options: str) -> None:
+    assert mount("-o", f"remount,{options}", str(disk)) == ""
+
+
+def run(place: Path, arguments: Sequence[str]) -> tuple[int, list[str], str]:
+    """Exit code, the lines of standard error that tell an error or more, and all of it."""
+    command = [sys.executable, "-m", "cl_runner", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    lines = [line for line in done.stderr.splitlines() if "compos" not in line and " runs " not in line]
+    return done.returncode, lines, done.stderr
+
+
+def left_over(disk: Path) -> list[Path]:
+    return [*disk.rglob("*.tmp"), *disk.rglob(COMPLETE)]
+
+
+def test_a_run_on_a_full_disk_goes_on_where_there_is_room(disk: Path, tmp_path: Path) -> None:
+    code, (line,), _ = run(tmp_path, RUN)
+    assert code == 1
+    assert line.startswith(f"error: {disk / 'run'}/")
+    assert line.endswith(": No space left on device")
+    assert left_over(disk) == []
+    # It is known where it stood.
+    assert (disk / "run" / STATE).exists()
+    remount(disk, "size=3m")
+    assert run(tmp_path, RUN)[0] == 0
+    assert run(tmp_path, [*RUN, "hydra.run.dir=undisturbed"])[0] == 0
+    assert (disk / "run" / COMPLETE).read_bytes() == (tmp_path / "undisturbed" / COMPLETE).read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_on_a_full_disk_is_completed_where_there_is_room(workers: int, disk: Path, tmp_path: Path) -> None:
+    sweep = [*SWEEP, f"hydra.launcher.workers={workers}"]
+    assert run(tmp_path, [*sweep, "seed=0"])[0] == 0
+    finished = contents(disk / "s" / "0")
+    code, (line,), _ = run(tmp_path, [*sweep, "seed=range(0,6)"])
+    assert code == 1
+    assert line.startswith("error: disk/s/")
+    assert line.endswith(": No space left on device")
+    assert contents(disk / "s" / "0") == finished
+    complete = {path.parent.name for path in disk.rglob(COMPLETE)}
+    assert len(complete) < 6
+    assert all((disk / "s" / name / "run.json").exists() for name in complete)
+    assert list(disk.rglob("*.tmp")) == []
+    remount(disk, "size=3m")
+    code, lines, error = run(tmp_path, [*sweep, "seed=range(0,6)"])
+    assert (code, lines) == (0, [])
+    assert f"{len(complete)} finished before" in error
+    assert contents(disk / "s" / "0") == finished
+    assert {path.parent.name for path in disk.rglob(COMPLETE)} == set("012345")
+
+
+@pytest.mark.parametrize(("arguments", "named"), [(RUN, "disk/run"), ([*SWEEP, "seed=0,1"], "disk/s")])
+def test_a_disk_that_is_full_from_the_start(arguments: list[str], named: str, disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "full").write_bytes(bytes(400_000))
+    code, (line,), _ = run(tmp_path, arguments)
+    assert code == 1
+    assert line == f"error: {named}: No space left on device"
+
+
+def test_a_job_whose_directory_cannot_be_made_ends_the_sweep(disk: Path, tmp_path: Path) -> None:
+    # There is room for the sweep's record and a few jobs.
+    (disk / "others").write_bytes(bytes(220_000))
+    sweep = [*SWEEP, "hydra.launcher.workers=1", "seed=range(0,9)"]
+    code, (line,), error = run(tmp_path, sweep)
+    assert code == 1
+    assert line.startswith("error: disk/s/")
+    assert line.endswith(": No space left on device")
+    assert "stack(s)" not in error
+    (disk / "others").unlink()
+    remount(disk, "size=3m")
+    assert run(tmp_path, sweep)[0] == 0
+
+
+def test_a_disk_that_cannot_be_written_to(disk: Path, tmp_path: Path) -> None:
+    remount(disk, "size=3m")
+    sweep = [*SWEEP, "hydra.launcher.workers=1", "seed=0,1"]
+    assert run(tmp_path, sweep)[0] == 0
+    (disk / "s" / "1" / COMPLETE).unlink()
+    (disk / "unfinished").mkdir()
+    before = contents(disk)
+    remount(disk, "ro")
+    for arguments, named in [
+        (RUN, "disk/run"),
+        ([*RUN, "hydra.run.dir=disk/unfinished"], f"{disk}/unfinished/cl_runner.log"),
+        (sweep, f"{disk}/s/multirun.yaml"),
+        ([*sweep, "hydra.sweep.dir=disk/t"], "disk/t"),
+    ]:
+        code, lines, _ = run(tmp_path, arguments)
+        assert code == 1
+        assert lines == [f"error: {named}: Read-only file system"]
+    assert contents(disk) == before
+    remount(disk, "rw")
+    assert run(tmp_path, sweep)[0] == 0
+    assert contents(disk)[Path("s/0") / COMPLETE] == before[Path("s/0") / COMPLETE]
+    assert (disk / "s" / "1" / COMPLETE).exists()
