@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import ConfigError, RunError, from_system
 from cl_runner.report.scores import METRICS
 
 
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser().parse_args(given)
         # Imported once the arguments are known to be right: pandas, scipy and matplotlib take seconds.
         if options.status:
+            _refuse_all_but_format(options)
             from cl_runner.report.status import show_status
 
             show_status(options.folders, options.format)
@@ -58,9 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {from_system(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _refuse_all_but_format(options: argparse.Namespace) -> None:
+    for name in ("metric", "where", "group_by", "compare", "out"):
+        if getattr(options, name):
+            raise ConfigError(f"--status: got --{name.replace('_', '-')} with it, allowed: --format alone")
 
 
 def entry() -> None:

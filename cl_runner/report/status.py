@@ -53,8 +53,8 @@ def _sweeps(folder: Path) -> list[Path]:
 
 
 def _show(console: Console, sweep: Path) -> None:
-    jobs, asked = statuses(sweep), yaml.safe_load((sweep / _SWEEP).read_text(encoding="utf-8"))["hydra"]
-    never = max(0, _number_of_jobs(asked) - len(jobs))
+    jobs, (number, again) = statuses(sweep), _asked(sweep)
+    never = max(0, number - len(jobs))
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
     words += [f"{never} never begun"] if never else []
@@ -68,7 +68,17 @@ def _show(console: Console, sweep: Path) -> None:
         table.add_row(escape(names), state, task, escape(said))
     print_whole(console, table)
     if never or any(counts[state] for state in _MISSING):
-        console.print(f"\nto run what is missing:\n  {command(sweep, asked)}", markup=False, soft_wrap=True)
+        console.print(f"\nto run what is missing:\n  {again}", markup=False, soft_wrap=True)
+
+
+def _asked(sweep: Path) -> tuple[int, str]:
+    """How many jobs a sweep has, and its command line."""
+    try:
+        asked = yaml.safe_load((sweep / _SWEEP).read_text(encoding="utf-8"))["hydra"]
+        return _number_of_jobs(asked), command(sweep, asked)
+    except (yaml.YAMLError, LookupError, TypeError):
+        # Half of it was written, on a disk that was full.
+        return 0, f"{sweep / _SWEEP} cannot be read: start the sweep by its command, with hydra.sweep.dir={sweep}"
 
 
 def _alike(job: JobStatus) -> tuple[State, str, str]:
