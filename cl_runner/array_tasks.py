@@ -9,7 +9,8 @@ from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
 from cl_runner.errors import StoppedError, from_system
-from cl_runner.files import COMPLETE, FAILED
+from cl_runner.files import COMPLETE, FAILED, position_of
+from cl_runner.interruption import ignore
 from cl_runner.locks import mark_failed_unless_locked
 from cl_runner.submissions import slurm_state
 from cl_runner.sweeps import Job, divided
@@ -20,7 +21,8 @@ class ArrayTask(Checkpointable):
     """Stacks that are computed one after the other; what is finished or failed is skipped, so it can be called again.
 
     Stopped by SIGUSR1, which comes some time before the time limit, or by SIGTERM in favour of another job, it has
-    itself requeued. SIGTERM to a job that its user cancelled, or that SLURM requeues itself, ends it.
+    itself requeued. SIGTERM to a job that its user cancelled, or that SLURM requeues itself, ends it; so does SIGUSR1
+    before anything was computed, which would happen again.
     """
 
     def __init__(self, stacks: Sequence[Sequence[Job]]) -> None:
@@ -30,17 +32,26 @@ class ArrayTask(Checkpointable):
         """Called by submitit, on the node."""
         # Saves this object for the next time, has the cluster requeue its job, and ends the process.
         requeue: Any = signal.getsignal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"))
+        before = self._positions()
         try:
             self._compute()
         except StoppedError as error:
+            # SIGTERM follows on a requeue.
+            ignore()
             print(error, file=sys.stderr, flush=True)
-            if error.number == signal.SIGUSR1 or slurm_state() == "RUNNING":
+            at_limit = error.number == signal.SIGUSR1
+            if at_limit and self._positions() == before:
+                print("nothing was computed before the time limit: raise hydra.launcher.timeout_min", file=sys.stderr)
+            elif at_limit or slurm_state() == "RUNNING":
                 requeue(error.number, None)
             # submitit would print any other exception with its traceback.
             sys.exit(error.exit_code)
         except OSError as error:
             print(from_system(error), file=sys.stderr, flush=True)
             sys.exit(from_system(error).exit_code)
+
+    def _positions(self) -> list[tuple[int, ...] | None]:
+        return [position_of(job.directory) for stack in self._stacks for job in stack]
 
     def _compute(self) -> None:
         stacks = [part for stack in self._stacks for part in _unfinished(stack)]

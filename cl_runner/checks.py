@@ -73,6 +73,11 @@ def check_launcher(settings: DictConfig) -> bool:
     if schema is None:
         return False
     check_ranges(settings, schema, f"{_LAUNCHER}.")
+    if "timeout_min" in settings and settings.signal_delay_s >= 60 * settings.timeout_min:
+        raise ConfigError(
+            f"{_LAUNCHER}.signal_delay_s: got {settings.signal_delay_s} with {_LAUNCHER}.timeout_min="
+            f"{settings.timeout_min}, allowed: less than that limit, {60 * settings.timeout_min} seconds"
+        )
     if schema is SlurmLauncherConfig and shutil.which("sbatch") is None:
         raise ConfigError(
             "hydra/launcher: got slurm, but this machine has no SLURM (sbatch is not found), "
@@ -118,7 +123,8 @@ def from_composition(error: Exception) -> ConfigError:
     """One line for an error that Hydra or OmegaConf raised while composing."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, given = str(error.missing_cfg_file).rpartition("/")
-        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(error.options)}")
+        options = [option for option in error.options if not option.endswith("_schema")]
+        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(options)}")
     if isinstance(error, MarkedYAMLError):
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         file = error.problem_mark.name if error.problem_mark else "a config file"

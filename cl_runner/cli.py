@@ -146,7 +146,7 @@ def main() -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
     except KeyboardInterrupt:
-        print("interrupted; what was recorded stays, without metrics.json", file=sys.stderr)
+        print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)
         return 130
     except (StoppedError, ClusterError) as error:
         return _fail(error)

@@ -108,7 +108,10 @@ def make_available(name: str, data_dir: str) -> None:
 
 def _place(data_dir: str | Path) -> Path:
     """With `~` and environment variables of the machine that reads it."""
-    return Path(os.path.expandvars(data_dir)).expanduser()
+    place = os.path.expandvars(data_dir)
+    if "$" in place:
+        raise DataError(f"data_dir: {data_dir} names a variable that is not set here")
+    return Path(place).expanduser()
 
 
 def _stratified(labels: "np.ndarray", samples: int) -> "tuple[np.ndarray, np.ndarray]":

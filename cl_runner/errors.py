@@ -16,6 +16,10 @@ class ConfigError(RunError):
     exit_code = 2
 
 
+class RefusedError(ConfigError):
+    """A sweep none of whose jobs could be begun, for reasons that were told."""
+
+
 class DataError(RunError):
     """A data file that is missing, truncated or altered."""
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.checks import checked, from_composition, unused_settings
 from cl_runner.config import INCIDENTAL
-from cl_runner.errors import ConfigError, RunError
+from cl_runner.errors import ConfigError, RefusedError, RunError
 from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
@@ -52,6 +52,7 @@ class Prepared:
         self._overrides = dict(enumerate(job_overrides, first))
         self._progress = progress
         self._returns: dict[int, JobReturn] = {}
+        self._refused = 0
         self.jobs: list[Job] = []
         self.elsewhere: list[Job] = []
         taken: set[Path] = set()
@@ -62,6 +63,7 @@ class Prepared:
             except RunError as error:
                 progress.failed(number, overrides, str(error))
                 self._returns[number] = _FailedJob(error)
+                self._refused += 1
                 continue
             if job is None:
                 progress.skipped()
@@ -79,7 +81,13 @@ class Prepared:
 
     @property
     def returns(self) -> list[JobReturn]:
-        """What Hydra expects of each job; that of a failed one raises its reason when its value is asked for."""
+        """What Hydra expects of each job; that of a failed one raises its reason when its value is asked for.
+
+        Raises:
+            RefusedError: no job could be composed.
+        """
+        if self._refused == len(self._overrides):
+            raise RefusedError
         return [self._returns[number] for number in sorted(self._returns)]
 
 

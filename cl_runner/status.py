@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from cl_runner.files import COMPLETE, FAILED, position_of, run_directories
 from cl_runner.locks import is_locked
-from cl_runner.submissions import Place, last_line, log_of, places, recorded
+from cl_runner.submissions import FOLDER, Place, last_line, log_of, places, recorded
 
 State = Literal["finished", "running", "waiting", "failed", "lost", "unknown"]
 
@@ -26,32 +27,40 @@ def statuses(sweep: Path) -> list[JobStatus]:
     """Every job in and below the directory of a sweep that has a directory.
 
     A job is lost if it is neither finished nor failed, nothing computes it, and nothing will unless it is started
-    again. It is unknown if only another machine could tell.
-
-    Raises:
-        ClusterError: SLURM does not answer.
+    again. It is unknown if only SLURM, which does not answer, or another machine could tell.
     """
     submissions = recorded(sweep)
-    of_task = places(sweep, submissions)
     # The latest submission of a job counts.
     task_of = {name: task for submission in submissions for task, names in submission.tasks.items() for name in names}
+
+    @cache
+    def of_task() -> dict[str, Place]:
+        return places(sweep, submissions)
+
     found = []
     for directory in run_directories([sweep]):
         task = task_of.get(str(directory.relative_to(sweep)), "")
-        state, words = _stands(sweep, directory, task, of_task.get(task))
+        known = _by_itself(directory)
+        # The cluster is asked if there is need to, which may take a while.
+        state, words = known or _by_cluster(sweep, directory, task, of_task().get(task))
         found.append(JobStatus(directory, state, task, words))
     return found
 
 
-def _stands(sweep: Path, directory: Path, task: str, place: Place | None) -> tuple[State, str]:
+def _by_itself(directory: Path) -> tuple[State, str] | None:
     if (directory / COMPLETE).exists():
         return "finished", ""
     if (directory / FAILED).exists():
         return "failed", reason_of(directory)
     if is_locked(directory):
         return "running", _progress(directory)
+    return None
+
+
+def _by_cluster(sweep: Path, directory: Path, task: str, place: Place | None) -> tuple[State, str]:
     if place is None:
-        return "lost", _last_state(directory)
+        submitted = "not submitted; " if (sweep / FOLDER).exists() else ""
+        return "lost", submitted + _last_state(directory)
     if place.state == "ended":
         # That it ended, which srun says last, is known.
         lines = [line for line in _text(log_of(sweep, task)).splitlines() if not line.startswith("srun: ")]

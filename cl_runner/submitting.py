@@ -4,17 +4,20 @@ Jobs are composed here and cut into stacks; each array task computes one (`cl_ru
 of them is found in the runs' directories alone, so this process may leave, and the sweep be started again.
 """
 
+import io
 import math
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +26,8 @@ from rich.console import Console
 from cl_runner.config import SlurmLauncherConfig, SlurmLocalLauncherConfig
 from cl_runner.data import make_available
 from cl_runner.errors import ClusterError, DataError
+from cl_runner.files import LOCK
+from cl_runner.interruption import deaf_to_the_terminal
 from cl_runner.preparing import Prepared
 from cl_runner.status import statuses
 from cl_runner.submissions import FOLDER, Cluster, last_line, record, submission_of
@@ -52,18 +57,19 @@ def launch(
     assert isinstance(settings, SlurmLocalLauncherConfig)
     directory = Path(sweep.hydra.sweep.dir)
     with SweepProgress(Console(stderr=True), len(job_overrides)) as progress:
-        before = statuses(directory)
-        if any(job.state == "unknown" for job in before):
-            raise ClusterError(f"{directory} holds jobs submitted from another machine, which may still compute them")
-        at_work = {job.directory for job in before if job.state in ("running", "waiting")}
-        prepared = Prepared(context, sweep, job_overrides, first, progress, here=cluster == "local", at_work=at_work)
-        if prepared.jobs:
-            _stage(prepared.jobs)
-            tasks = _cut(prepared.jobs, settings)
-            ids = _submit(tasks, directory, settings)
-            names = [[str(job.directory.relative_to(directory)) for job in chain(*task)] for task in tasks]
-            record(directory, submission_of(cluster, dict(zip(ids, names, strict=True))))
-            progress.submitted([stack for task in tasks for stack in task], ids)
+        (directory / FOLDER).mkdir(parents=True, exist_ok=True)
+        # Of two processes that start the same sweep, the second finds with the cluster what the first submitted.
+        with FileLock(directory / FOLDER / LOCK):
+            at_work = _at_work(directory)
+            here = cluster == "local"
+            prepared = Prepared(context, sweep, job_overrides, first, progress, here=here, at_work=at_work)
+            if prepared.jobs:
+                _stage(prepared.jobs)
+                tasks = _cut(prepared.jobs, settings)
+                ids = _submit(tasks, directory, settings)
+                names = [[str(job.directory.relative_to(directory)) for job in chain(*task)] for task in tasks]
+                record(directory, submission_of(cluster, dict(zip(ids, names, strict=True))))
+                progress.submitted([stack for task in tasks for stack in task], ids)
         progress.elsewhere(len(prepared.elsewhere))
         try:
             if settings.wait:
@@ -71,6 +77,15 @@ def launch(
         finally:
             progress.finish(directory)
     return prepared.returns
+
+
+def _at_work(sweep: Path) -> set[Path]:
+    """The directories of the jobs that wait or are computed."""
+    found = statuses(sweep)
+    unknown = next((job for job in found if job.state == "unknown"), None)
+    if unknown:
+        raise ClusterError(f"nothing was submitted, {unknown.directory} may still be computed: {unknown.words}")
+    return {job.directory for job in found if job.state in ("running", "waiting")}
 
 
 def _stage(jobs: Iterable[Job]) -> None:
@@ -128,10 +143,12 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
             setup=settings.setup,
         )
     try:
-        with executor.batch():
+        # submitit prints what its error says too.
+        with deaf_to_the_terminal(), redirect_stderr(io.StringIO()), executor.batch():
             handles = [executor.submit(ArrayTask([_at_absolute_paths(stack) for stack in task])) for task in tasks]
     except (FailedJobError, FailedSubmissionError) as error:
-        raise ClusterError(f"SLURM refused the sweep: {last_line(str(error))}") from error
+        said = [line for line in str(error).splitlines() if "--help" not in line]
+        raise ClusterError(f"nothing was submitted: {last_line(chr(10).join(said))}") from error
     return [handle.job_id for handle in handles]
 
 
@@ -152,8 +169,8 @@ def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
         "gres": settings.gres,
         "gpus_per_node": settings.gpus_per_node,
         "cpus_per_task": cpus,
-        # From SLURM 22.05 on the steps of a job do not take this over.
-        "srun_args": [f"--cpus-per-task={cpus}"],
+        # From SLURM 22.05 on the steps of a job do not take this over; and on a whole node they are as many as fit.
+        "srun_args": ["--ntasks=1", f"--cpus-per-task={cpus}"],
         "mem": f"{math.ceil(settings.mem_gb * 1024)}M" if settings.mem_gb else None,
         "time": settings.timeout_min,
         "signal_delay_s": settings.signal_delay_s,

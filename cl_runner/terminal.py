@@ -148,12 +148,13 @@ class SweepProgress(_Bar):
         """Stacks were submitted, as array tasks by these ids."""
         self.computing(stacks)
         jobs = list(dict.fromkeys(task.partition("_")[0] for task in ids))
-        self._print(f"submitted as {len(ids)} task(s) of job {' '.join(jobs)}")
+        self._print(f"submitted as {len(ids)} task(s): {' '.join(jobs)}")
 
     def elsewhere(self, count: int) -> None:
         """So many jobs were submitted before and are not finished."""
         if count:
-            self._bar.update(self._total, total=self._runs + count)
+            self._runs += count
+            self._bar.reset(self._total, total=self._runs, description="training", speed="")
             self._print(f"{count} runs submitted before are waiting or being computed")
 
     def waiting(self, states: Mapping[str, int]) -> None:

@@ -1,6 +1,7 @@
 """Where Hydra looks for plugins. Imported at every start, so it imports little."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -52,11 +53,11 @@ class SlurmLocalLauncher(SlurmLauncher):
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper with two differences.
+    """Hydra's own sweeper with three differences.
 
-    A sweep may be a union of grids, see `union_of_grids`. And what is wrong with a job of a stacked sweep is found by
-    the launcher alone: Hydra composes every job once more beforehand and gives up the whole sweep for one that is
-    wrong, in which time the launcher composes and writes it.
+    A sweep may be a union of grids, see `union_of_grids`. One that is refused leaves the record of the sweep before.
+    And what is wrong with a job of a stacked sweep is found by the launcher alone: Hydra composes every job once more
+    beforehand and gives up the whole sweep for one that is wrong, in which time the launcher composes and writes it.
     """
 
     def __init__(
@@ -67,6 +68,21 @@ class GridSweeper(BasicSweeper):
     ) -> None:
         super().__init__(max_batch_size, _as_text(params or {}))
         self._grids = grids
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra, which records the sweep in its directory before any job is composed."""
+        from cl_runner.errors import RefusedError
+
+        assert self.config is not None
+        record = Path(self.config.hydra.sweep.dir) / "multirun.yaml"
+        before = record.read_bytes() if record.exists() else None
+        try:
+            return super().sweep(arguments)
+        except RefusedError:
+            # What lies there is still that of the sweep before.
+            if before is not None:
+                record.write_bytes(before)
+            raise
 
     def split_arguments(  # type: ignore[override] # Hydra's is static, but called on the instance
         self, overrides: list[Override], max_batch_size: int | None

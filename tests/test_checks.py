@@ -94,7 +94,7 @@ def test_settings_without_effect(overrides: list[str], named: list[str], make_co
         ("hydra.launcher.mem_gb", SlurmLauncherConfig, "a number above 0, or null"),
         ("hydra.launcher.setup", SlurmLauncherConfig, "a list of words"),
         ("hydra.launcher.wait", SlurmLocalLauncherConfig, "true or false"),
-        ("hydra.launcher.additional_parameters", SlurmLauncherConfig, "settings by their names"),
+        ("hydra.launcher.additional_parameters", SlurmLauncherConfig, "a list of words"),
         ("hydra.launcher.workers", StackedLauncherConfig, "an integer from 1 to 1024, or null"),
         (
             "hydra.launcher.worker",

@@ -274,7 +274,7 @@ def test_interrupting_keeps_what_was_recorded(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert error == "interrupted; what was recorded stays, without metrics.json\n"
+    assert error == "interrupted; what was recorded stays, and the same command goes on from it\n"
     assert len(training.read_text().splitlines()) > 2
     assert not (tmp_path / "here" / "metrics.json").exists()
 

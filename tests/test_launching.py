@@ -122,6 +122,13 @@ def test_a_finished_run_of_other_settings_is_left_alone(cl_run: Runner, tmp_path
     assert contents(tmp_path / "sweep" / "1") == before
 
 
+def test_a_refused_sweep_leaves_the_record_of_the_one_before(cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run(*HERE, "method=global_mask", "freeze=0.3,0.6")[0] == 0
+    before = contents(tmp_path / "sweep")
+    assert cl_run(*HERE, "method=global_mask", "freeze=0.4,0.8")[0] == 2
+    assert contents(tmp_path / "sweep") == before
+
+
 def test_two_jobs_cannot_have_one_directory(cl_run: Runner, tmp_path: Path) -> None:
     code, _, error = cl_run(*HERE, "seed=0,1", "hydra.sweep.subdir=same")
     assert code == 2

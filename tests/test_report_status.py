@@ -53,10 +53,11 @@ def test_what_is_missing_and_the_command_that_runs_it(
     shutil.rmtree(sweep / "7")
     output = status(capsys, "sweep")
     assert output.splitlines()[0] == "sweep: 8 jobs, 4 finished, 1 failed, 2 lost, 1 never begun"
-    assert [line.rstrip() for line in output.splitlines()[2:5]] == [
-        "0-1, 3, 5  finished",
-        "4          failed                model.hidden: got [a]",
-        "2, 6       lost                  it has no saved state",
+    assert [" ".join(line.split()) for line in output.splitlines()[2:6]] == [
+        "0-1, 3, 5 finished",
+        "4 failed model.hidden: got [a]",
+        "2, 6 lost it has no saved state",
+        "7 never begun",
     ]
     code, said, error = cl_run(*command(output))
     assert code == 0

@@ -1,6 +1,7 @@
 """What a run leaves behind, seen from outside."""
 
 import csv
+import errno
 import json
 import sys
 from pathlib import Path
@@ -412,7 +413,7 @@ def test_a_failure_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch
     recorder.scores(1, [half], 0)
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(OSError, match="No space"):

@@ -28,7 +28,6 @@ def show_status(folders: Sequence[Path], form: str) -> None:
 
     Raises:
         ConfigError: there is no sweep.
-        ClusterError: SLURM does not answer.
     """
     sweeps = list(dict.fromkeys(file.parent for folder in folders for file in _sweeps(folder)))
     if not sweeps:
@@ -54,11 +53,12 @@ def _sweeps(folder: Path) -> list[Path]:
 
 def _show(console: Console, sweep: Path) -> None:
     jobs, (number, again) = statuses(sweep), _asked(sweep)
-    never = max(0, number - len(jobs))
+    never = _never_begun(jobs, number)
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
-    words += [f"{never} never begun"] if never else []
-    console.print(f"[bold]{escape(str(sweep))}[/bold]: {len(jobs) + never} jobs, {', '.join(words)}", soft_wrap=True)
+    words += [f"{len(never)} never begun"] if never else []
+    heading = f"[bold]{escape(str(sweep))}[/bold]: {len(jobs) + len(never)} jobs, {', '.join(words)}"
+    console.print(heading, soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("jobs", max_width=60)
     for name in ("state", "array task", ""):
@@ -66,6 +66,8 @@ def _show(console: Console, sweep: Path) -> None:
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
         names = in_ranges(str(job.directory.relative_to(sweep)) for job in alike)
         table.add_row(escape(names), state, task, escape(said))
+    if never:
+        table.add_row(in_ranges(dict.fromkeys(never)), "never begun")
     print_whole(console, table)
     if never or any(counts[state] for state in _MISSING):
         console.print(f"\nto run what is missing:\n  {again}", markup=False, soft_wrap=True)
@@ -79,6 +81,14 @@ def _asked(sweep: Path) -> tuple[int, str]:
     except (yaml.YAMLError, LookupError, TypeError):
         # Half of it was written, on a disk that was full.
         return 0, f"{sweep / _SWEEP} cannot be read: start the sweep by its command, with hydra.sweep.dir={sweep}"
+
+
+def _never_begun(jobs: Sequence[JobStatus], number: int) -> list[str]:
+    """The numbers of those of a sweep's jobs that have no directory, where directories are named by number."""
+    names = [job.directory.name for job in jobs]
+    if all(name.isdecimal() for name in names):
+        return [str(job) for job in range(number) if str(job) not in set(names)]
+    return ["?"] * (number - len(jobs))
 
 
 def _alike(job: JobStatus) -> tuple[State, str, str]:

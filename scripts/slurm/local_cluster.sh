@@ -12,7 +12,7 @@
 # accounting, so no sacct.
 set -euo pipefail
 
-action=${1:?"up or down"}
+action=${1:-}
 dir=$(realpath -m "${2:-/tmp/cl-runner-slurm}")
 export SLURM_CONF=$dir/slurm.conf
 
@@ -111,6 +111,16 @@ up() {
 
 down() {
     local pid
+    if [ ! -e "$SLURM_CONF" ]; then
+        echo "no cluster in $dir"
+        return
+    fi
+    # Jobs end first, or their processes would go on without anybody to end them.
+    scancel --quiet --user="$(id -un)" 2>/dev/null || true
+    for ((tenth = 0; tenth < 150; tenth++)); do
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        sleep 0.1
+    done
     for file in "$dir"/slurmd-*.pid "$dir/slurmctld.pid" "$dir/munge.pid"; do
         [ -s "$file" ] || continue
         pid=$(cat "$file")
@@ -122,10 +132,10 @@ down() {
         done
         kill -9 "$pid" 2>/dev/null || true
     done
-    [ -e "$SLURM_CONF" ] && rm -rf "$dir"
+    rm -rf "$dir"
 }
 
 case $action in
 up | down) "$action" ;;
-*) echo "up or down?" >&2 && exit 2 ;;
+*) echo "local_cluster.sh up [DIR], or down [DIR]" >&2 && exit 2 ;;
 esac
