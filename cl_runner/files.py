@@ -52,7 +52,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = str(path)
+        # One that is not the system's has words of its own, which a name would replace.
+        if error.errno is not None:
+            error.filename = str(path)
         raise
 
 

@@ -1,5 +1,6 @@
 """A disk that is full or cannot be written to: one line says so, and what is there stays and can be gone on from."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_launching import contents
 
-from cl_runner.files import COMPLETE, STATE
+from cl_runner.errors import from_system
+from cl_runner.files import COMPLETE, STATE, naming
 
 QUICK = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "plots=none"]
 # A run of so many units needs some hundred kilobytes a task.
@@ -134,3 +136,17 @@ def test_a_disk_that_cannot_be_written_to(disk: Path, tmp_path: Path) -> None:
     assert run(tmp_path, sweep)[0] == 0
     assert contents(disk)[Path("s/0") / COMPLETE] == before[Path("s/0") / COMPLETE]
     assert (disk / "s" / "1" / COMPLETE).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "run/a.csv: No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "run/.a.csv.tmp"), "run/a.csv: Read-only file system"),
+        (OSError("not seekable"), "input or output: not seekable"),
+    ],
+)
+def test_the_line_for_an_error_of_the_system(error: OSError, line: str) -> None:
+    with pytest.raises(OSError, match=r"\w") as caught, naming(Path("run/a.csv")):
+        raise error
+    assert str(from_system(caught.value)) == line
