@@ -93,7 +93,7 @@ def test_a_sweep_is_an_array_and_the_same_as_on_this_machine(sweep: Sweep, tmp_p
     runs = ["method=ewc,global_mask", "seed=0,1", "train.epochs=2", *SMALL[:-1]]
     options = ["hydra.launcher.size=2", "hydra.launcher.gpus_per_node=1", MEMORY]
     output = done(sweep(*runs, *options, "hydra.sweep.dir=s"))
-    assert "4 runs in 2 stack(s)\nsubmitted as 2 task(s) of job" in output
+    assert "4 runs in 2 stack(s)\nsubmitted as 2 task(s): " in output
     assert "4 of 4 runs complete, in s" in output
     done(sweep(*runs, "hydra.launcher.size=2", "hydra.sweep.dir=here", launcher="stacked"))
     assert all(same(tmp_path / "s" / str(run), tmp_path / "here" / str(run)) for run in range(4))
