@@ -17,9 +17,9 @@ SMALL = [
 
 
 def test_a_sweep_that_is_killed_again_and_again_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chaos, "SWEEP", [*SMALL, "seed=0,1,2", "train.epochs=800", "checkpoint.minutes=0.005"])
-    outcomes = chaos.torment(tmp_path, 4, random.Random(1))
-    assert sum(outcome.kills for outcome in outcomes) == 4
+    monkeypatch.setattr(chaos, "SWEEP", [*SMALL, "seed=0,1,2", "train.epochs=600", "checkpoint.minutes=0.005"])
+    outcomes = chaos.torment(tmp_path, 3, random.Random(1))
+    assert sum(outcome.kills for outcome in outcomes) == 3
     assert all(outcome.same + outcome.close == 3 for outcome in outcomes)
 
 

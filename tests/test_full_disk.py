@@ -100,20 +100,6 @@ def test_a_disk_that_is_full_from_the_start(arguments: list[str], named: str, di
     assert line == f"error: {named}: No space left on device"
 
 
-def test_a_job_whose_directory_cannot_be_made_ends_the_sweep(disk: Path, tmp_path: Path) -> None:
-    # There is room for the sweep's record and a few jobs.
-    (disk / "others").write_bytes(bytes(220_000))
-    sweep = [*SWEEP, "hydra.launcher.workers=1", "seed=range(0,9)"]
-    code, (line,), error = run(tmp_path, sweep)
-    assert code == 1
-    assert line.startswith("error: disk/s/")
-    assert line.endswith(": No space left on device")
-    assert "stack(s)" not in error
-    (disk / "others").unlink()
-    remount(disk, "size=3m")
-    assert run(tmp_path, sweep)[0] == 0
-
-
 def test_a_disk_that_cannot_be_written_to(disk: Path, tmp_path: Path) -> None:
     remount(disk, "size=3m")
     sweep = [*SWEEP, "hydra.launcher.workers=1", "seed=0,1"]
