@@ -61,7 +61,8 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MpiDefault=none
 GresTypes=gpu
-ReturnToService=2
+# A node that was set down stays so until it is resumed.
+ReturnToService=1
 SlurmdTimeout=15
 KillWait=10
 MinJobAge=300
