@@ -9,21 +9,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TypeVar
+from typing import Self
 
 from cl_runner.errors import StoppedError
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
-T = TypeVar("T")
+# Seconds from a signal until the process leaves with the state that it last saved: schedulers kill soon after.
+_PATIENCE = 7.0
 
 _received: list[int] = []
+_computing = False
 
 
 def listen() -> None:
-    """From now on a signal asks for a pause; where nothing could be saved it ends what is done, at once."""
+    """From now on a signal ends what is done: at once, or while there are `Pauses` once a state is saved."""
     for number in SIGNALS:
         signal.signal(number, _note)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _leave)
 
 
 def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
@@ -31,16 +35,21 @@ def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
 
     def handle(number: int, _: FrameType | None) -> None:
         received.append(number)
-        told = list(children())
-        for child in told:
-            # It may just have ended.
-            with suppress(ProcessLookupError):
-                os.kill(child, number)
-        if not told:
+        if not tell(children(), number):
             raise StoppedError(number)
 
     for number in SIGNALS:
         signal.signal(number, handle)
+
+
+def tell(processes: Iterable[int], number: int) -> bool:
+    """Send a signal; returns whether there were any processes."""
+    told = list(processes)
+    for process in told:
+        # It may just have ended.
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+    return bool(told)
 
 
 def ignore() -> None:
@@ -63,7 +72,8 @@ def deaf_to_the_terminal() -> Iterator[None]:
 
 
 class Pauses:
-    """When training is to say where it stands.
+    """When a stack of runs is to say where it stands. While this is entered a signal waits for the next state, for
+    seconds only.
 
     Args:
         minutes: between two states, and from now to the first.
@@ -72,6 +82,17 @@ class Pauses:
     def __init__(self, minutes: float) -> None:
         self._seconds = 60 * minutes
         self._next = time.monotonic() + self._seconds
+
+    def __enter__(self) -> Self:
+        global _computing
+        _computing = True
+        self._leave_if_told()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _computing
+        _computing = False
+        _leave_in(0)
 
     def due(self) -> bool:
         """Whether to save."""
@@ -84,28 +105,27 @@ class Pauses:
             StoppedError: a signal had asked for it.
         """
         self._next = time.monotonic() + self._seconds
+        self._leave_if_told()
+
+    def _leave_if_told(self) -> None:
         if _received:
             raise StoppedError(_received[0])
 
 
-_steps_are_asked = False
-
-
-def uninterrupted(steps: Iterator[T]) -> Iterator[T]:
-    """The same; while one is made a signal waits until `Pauses.due` is asked, instead of ending what is done."""
-    global _steps_are_asked
-    while True:
-        _steps_are_asked = True
-        try:
-            made = next(steps)
-        except StopIteration:
-            return
-        finally:
-            _steps_are_asked = False
-        yield made
-
-
 def _note(number: int, _: FrameType | None) -> None:
+    if _received:
+        return
     _received.append(number)
-    if not _steps_are_asked:
+    if not _computing:
         raise StoppedError(number)
+    _leave_in(_PATIENCE)
+
+
+def _leave(*_: object) -> None:
+    raise StoppedError(_received[0])
+
+
+def _leave_in(seconds: float) -> None:
+    """Have `_leave` called; 0 takes it back."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

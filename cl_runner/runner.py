@@ -16,7 +16,7 @@ from cl_runner.environment import Stopwatch, describe_environment, named_memory_
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
 from cl_runner.fisher import fisher_diagonals
-from cl_runner.interruption import Pauses, uninterrupted
+from cl_runner.interruption import Pauses
 from cl_runner.locks import locked
 from cl_runner.methods import Method, history, mask_rule
 from cl_runner.overlap import mask_overlaps
@@ -77,12 +77,17 @@ def run_stack(
         DataError, ResourceError, StateError, LockedError, StoppedError: see there. What was recorded stays, without
             `metrics.json`.
     """
-    with locked(directories):
-        return _run_stack(configs, directories, progress, draw, started)
+    with locked(directories), Pauses(configs[0].checkpoint.minutes) as pauses:
+        return _run_stack(configs, directories, progress, pauses, draw, started)
 
 
 def _run_stack(
-    configs: Sequence[Config], directories: Sequence[Path], progress: Progress, draw: bool, started: float | None
+    configs: Sequence[Config],
+    directories: Sequence[Path],
+    progress: Progress,
+    pauses: Pauses,
+    draw: bool,
+    started: float | None,
 ) -> list[Recorder]:
     clock = Stopwatch(started)
     common, tasks = configs[0], configs[0].benchmark.tasks
@@ -100,7 +105,6 @@ def _run_stack(
     # Runs of one seed side by side, for they share their samples.
     runs = [_Run(*parts) for parts in zip(configs, recorders, states, strict=True)]
     runs.sort(key=lambda run: run.config.seed)
-    pauses = Pauses(common.checkpoint.minutes)
 
     first = states[0].task if states[0] else 0
     heads = _share_rows(runs, first)
@@ -124,7 +128,7 @@ def _run_stack(
         trained_on = list(range(number)) if common.method.joint else [task]
         training = train_task(stack, method, benchmark, task, trained_on, common.train, moment=moment, pause=pauses.due)
         moment = None
-        for epoch in uninterrupted(training):
+        for epoch in training:
             if isinstance(epoch, Moment):
                 with clock("write"):
                     _save(runs, task, stack, method, epoch)

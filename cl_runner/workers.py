@@ -25,7 +25,7 @@ from cl_runner.errors import (
     is_for_all,
 )
 from cl_runner.files import COMPLETE
-from cl_runner.interruption import ignore, listen, pass_on
+from cl_runner.interruption import ignore, listen, pass_on, tell
 from cl_runner.sweeps import Job
 
 if TYPE_CHECKING:
@@ -106,6 +106,9 @@ class Workers:
         while waiting or running:
             if self._signals or refused:
                 waiting.clear()
+            if self._signals and self._count > 1:
+                # A process may not have listened yet.
+                tell(_children(), self._signals[0])
             if broken and not running:
                 self._queue, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
@@ -126,6 +129,9 @@ class Workers:
                 except (ResourceError, StateError, LockedError, BrokenProcessPool) as error:
                     # A process that was killed was so for its memory, most likely. Its fellows end with it. What is
                     # wrong with the state or the directory of one run shows at once, and is no fault of the others.
+                    if self._signals and isinstance(error, BrokenProcessPool):
+                        # Or it had not listened yet when it was told to leave.
+                        continue
                     broken = broken or isinstance(error, BrokenProcessPool)
                     left = [job for job in jobs if not (job.directory / COMPLETE).exists()]
                     yield from ((job, None) for job in jobs if job not in left)
