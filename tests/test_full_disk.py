@@ -2,15 +2,17 @@
 
 import errno
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_cli import Runner, cl_run
 from test_launching import contents
 
 from cl_runner.errors import from_system
 from cl_runner.files import COMPLETE, STATE, naming
+
+__all__ = ["cl_run"]
 
 QUICK = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "plots=none"]
 # A run of so many units needs some hundred kilobytes a task.
@@ -37,45 +39,45 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily: log files are still open.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def remount(disk: Path, options: str) -> None:
     assert mount("-o", f"remount,{options}", str(disk)) == ""
 
 
-def run(place: Path, arguments: Sequence[str]) -> tuple[int, list[str], str]:
-    """Exit code, the lines of standard error that tell an error or more, and all of it."""
-    command = [sys.executable, "-m", "cl_runner", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
-    lines = [line for line in done.stderr.splitlines() if "compos" not in line and " runs " not in line]
-    return done.returncode, lines, done.stderr
+def lines_of(error: str) -> list[str]:
+    """Those of standard error that tell an error or more."""
+    return [line for line in error.splitlines() if "compos" not in line and " runs " not in line]
 
 
 def left_over(disk: Path) -> list[Path]:
     return [*disk.rglob("*.tmp"), *disk.rglob(COMPLETE)]
 
 
-def test_a_run_on_a_full_disk_goes_on_where_there_is_room(disk: Path, tmp_path: Path) -> None:
-    code, (line,), _ = run(tmp_path, RUN)
+def test_a_run_on_a_full_disk_goes_on_where_there_is_room(disk: Path, cl_run: Runner, tmp_path: Path) -> None:
+    code, _, error = cl_run(*RUN)
     assert code == 1
+    (line,) = lines_of(error)
     assert line.startswith(f"error: {disk / 'run'}/")
     assert line.endswith(": No space left on device")
     assert left_over(disk) == []
     # It is known where it stood.
     assert (disk / "run" / STATE).exists()
     remount(disk, "size=3m")
-    assert run(tmp_path, RUN)[0] == 0
-    assert run(tmp_path, [*RUN, "hydra.run.dir=undisturbed"])[0] == 0
+    assert cl_run(*RUN)[0] == 0
+    assert cl_run(*RUN, "hydra.run.dir=undisturbed")[0] == 0
     assert (disk / "run" / COMPLETE).read_bytes() == (tmp_path / "undisturbed" / COMPLETE).read_bytes()
 
 
-def test_a_sweep_on_a_full_disk_is_completed_where_there_is_room(disk: Path, tmp_path: Path) -> None:
+def test_a_sweep_on_a_full_disk_is_completed_where_there_is_room(disk: Path, cl_run: Runner) -> None:
     sweep = [*SWEEP, "hydra.launcher.workers=2"]
-    assert run(tmp_path, [*sweep, "seed=0"])[0] == 0
+    assert cl_run(*sweep, "seed=0")[0] == 0
     finished = contents(disk / "s" / "0")
-    code, (line,), _ = run(tmp_path, [*sweep, "seed=range(0,6)"])
+    code, _, error = cl_run(*sweep, "seed=range(0,6)")
     assert code == 1
+    (line,) = lines_of(error)
     assert line.startswith("error: disk/s/")
     assert line.endswith(": No space left on device")
     assert contents(disk / "s" / "0") == finished
@@ -84,26 +86,27 @@ def test_a_sweep_on_a_full_disk_is_completed_where_there_is_room(disk: Path, tmp
     assert all((disk / "s" / name / "run.json").exists() for name in complete)
     assert list(disk.rglob("*.tmp")) == []
     remount(disk, "size=3m")
-    code, lines, error = run(tmp_path, [*sweep, "seed=range(0,6)"])
-    assert (code, lines) == (0, [])
+    code, _, error = cl_run(*sweep, "seed=range(0,6)")
+    assert (code, lines_of(error)) == (0, [])
     assert f"{len(complete)} finished before" in error
     assert contents(disk / "s" / "0") == finished
     assert {path.parent.name for path in disk.rglob(COMPLETE)} == set("012345")
 
 
 @pytest.mark.parametrize(("arguments", "named"), [(RUN, "disk/run"), ([*SWEEP, "seed=0,1"], "disk/s")])
-def test_a_disk_that_is_full_from_the_start(arguments: list[str], named: str, disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start(arguments: list[str], named: str, disk: Path, cl_run: Runner) -> None:
     with pytest.raises(OSError, match="No space left"):
         (disk / "full").write_bytes(bytes(400_000))
-    code, (line,), _ = run(tmp_path, arguments)
+    code, _, error = cl_run(*arguments)
     assert code == 1
+    (line,) = lines_of(error)
     assert line == f"error: {named}: No space left on device"
 
 
-def test_a_disk_that_cannot_be_written_to(disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_to(disk: Path, cl_run: Runner) -> None:
     remount(disk, "size=3m")
     sweep = [*SWEEP, "hydra.launcher.workers=1", "seed=0,1"]
-    assert run(tmp_path, sweep)[0] == 0
+    assert cl_run(*sweep)[0] == 0
     (disk / "s" / "1" / COMPLETE).unlink()
     (disk / "unfinished").mkdir()
     before = contents(disk)
@@ -114,12 +117,12 @@ def test_a_disk_that_cannot_be_written_to(disk: Path, tmp_path: Path) -> None:
         (sweep, f"{disk}/s/multirun.yaml"),
         ([*sweep, "hydra.sweep.dir=disk/t"], "disk/t"),
     ]:
-        code, lines, _ = run(tmp_path, arguments)
+        code, _, error = cl_run(*arguments)
         assert code == 1
-        assert lines == [f"error: {named}: Read-only file system"]
+        assert lines_of(error) == [f"error: {named}: Read-only file system"]
     assert contents(disk) == before
     remount(disk, "rw")
-    assert run(tmp_path, sweep)[0] == 0
+    assert cl_run(*sweep)[0] == 0
     assert contents(disk)[Path("s/0") / COMPLETE] == before[Path("s/0") / COMPLETE]
     assert (disk / "s" / "1" / COMPLETE).exists()
 

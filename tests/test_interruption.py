@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_cli import Runner, cl_run
 
 from cl_runner import interruption
 from cl_runner.errors import StoppedError
 from cl_runner.files import COMPLETE, FAILED, STATE, position_of
 from cl_runner.interruption import SIGNALS, Pauses, listen
+
+__all__ = ["cl_run"]
 
 SMALL = ["benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1", "plots=none"]
 
@@ -95,7 +98,7 @@ def test_a_run_saves_its_state_and_leaves(number: signal.Signals, tmp_path: Path
     assert not (tmp_path / "run" / FAILED).exists()
 
 
-def test_a_stacked_sweep_is_stopped_and_goes_on(tmp_path: Path) -> None:
+def test_a_stacked_sweep_is_stopped_and_goes_on(cl_run: Runner, tmp_path: Path) -> None:
     sweep = ["-m", "train.epochs=300", "hydra/launcher=stacked", "hydra.launcher.workers=2", "seed=0,1,2"]
     runs = [tmp_path / "s" / str(job) for job in range(3)]
     process = start(tmp_path, *sweep, *SMALL, "hydra.sweep.dir=s")
@@ -108,25 +111,21 @@ def test_a_stacked_sweep_is_stopped_and_goes_on(tmp_path: Path) -> None:
     assert unfinished
     assert all(position_of(run) and not (run / FAILED).exists() for run in unfinished)
     for folder in ("s", "undisturbed"):
-        done = start(tmp_path, *sweep, *SMALL, f"hydra.sweep.dir={folder}")
-        _, error = done.communicate(timeout=120)
-        assert done.returncode == 0, error
+        assert cl_run(*sweep, *SMALL, f"hydra.sweep.dir={folder}")[0] == 0
     for run in runs:
         same = tmp_path / "undisturbed" / run.name / COMPLETE
         assert (run / COMPLETE).read_bytes() == same.read_bytes()
         assert not (run / STATE).exists()
 
 
-def test_a_stopped_run_goes_on_by_the_same_command(tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_by_the_same_command(cl_run: Runner, tmp_path: Path) -> None:
     process = start(tmp_path, "hydra.run.dir=run", *SMALL, "train.epochs=200")
     wait_for(tmp_path / "run" / "training.csv")
     process.terminate()
     process.communicate(timeout=60)
     assert (tmp_path / "run" / STATE).exists()
     for name in ("run", "undisturbed"):
-        done = start(tmp_path, f"hydra.run.dir={name}", *SMALL, "train.epochs=200")
-        done.communicate(timeout=120)
-        assert done.returncode == 0
+        assert cl_run(f"hydra.run.dir={name}", *SMALL, "train.epochs=200")[0] == 0
     metrics = [json.loads((tmp_path / name / COMPLETE).read_text()) for name in ("run", "undisturbed")]
     assert metrics[0] == metrics[1]
     assert not (tmp_path / "run" / STATE).exists()
