@@ -11,8 +11,6 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 # The collector finds next to nothing here, and walks through all of torch's modules to find it.
 gc.disable()
 
-import torch._dynamo  # noqa: E402, F401 (the optimiser would import it at its first use)
-
 import cl_runner.runner  # noqa: E402, F401
 
 # What is shared by copies must not be touched by their collectors.

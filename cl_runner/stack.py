@@ -173,7 +173,6 @@ class Stack:
         fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
-        self.parameters.grad = self.gradient
         self.layers = self.layout.layers(self.parameters)
         rows = [self.streams.index(seed) for seed in seeds]
         # One product for first layers needs their rows side by side, and as many in every group.

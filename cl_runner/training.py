@@ -14,6 +14,7 @@ from cl_runner.benchmarks import Benchmark
 from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
 from cl_runner.methods import Method
+from cl_runner.optimizers import make_optimizer
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
 
@@ -86,10 +87,10 @@ def train_task(
     epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
-    optimizer = make_optimizer(stack.parameters, config)
+    optimizer = make_optimizer(stack.parameters, stack.gradient, config)
     done = moment.epoch if moment else 0
     if moment:
-        _restore(optimizer, stack.parameters, moment)
+        optimizer.restore(moment.optimizer, moment.count)
         for source, state in zip(sources, moment.generators, strict=True):
             source.set_state(state)
 
@@ -131,7 +132,7 @@ def train_task(
                         break
             if at < len(batches):
                 losses = epoch_losses[:, : at * size]
-                yield Moment(number - 1, at, generators, losses, *_slots(optimizer, stack.parameters))
+                yield Moment(number - 1, at, generators, losses, optimizer.buffers, optimizer.count)
         trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
         data_loss = ((epoch_losses * stack.per_row(present)).sum(1) / trained).cpu()
         penalty, l1 = (term.cpu() for term in method.terms())
@@ -141,40 +142,7 @@ def train_task(
         yield Epoch(number, epochs, data_loss, penalty, l1, diverged, int(trained.sum()), seconds)
         if number < epochs and pause():
             generators = [source.get_state() for source in sources]
-            yield Moment(number, 0, generators, epoch_losses[:, :0], *_slots(optimizer, stack.parameters))
-
-
-def make_optimizer(parameters: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser on the stack's one tensor; fused, which is fastest on every device that has it."""
-    if config.optimizer == "adam":
-        return torch.optim.Adam(
-            [parameters],
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-            capturable=parameters.is_cuda,
-        )
-    return torch.optim.SGD(
-        [parameters],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-
-
-def _slots(optimizer: torch.optim.Optimizer, parameters: Tensor) -> tuple[dict[str, Tensor], int]:
-    """The optimiser's buffers by name, and its number of steps."""
-    state = optimizer.state[parameters]
-    buffers = {name: value for name, value in state.items() if value is not None and name != "step"}
-    return buffers, int(state.get("step", 0))
-
-
-def _restore(optimizer: torch.optim.Optimizer, parameters: Tensor, moment: Moment) -> None:
-    state: dict[str, Tensor] = {name: buffer.clone() for name, buffer in moment.optimizer.items()}
-    if isinstance(optimizer, torch.optim.Adam):
-        state["step"] = torch.tensor(float(moment.count), device=parameters.device)
-    optimizer.state[parameters] = state
+            yield Moment(number, 0, generators, epoch_losses[:, :0], optimizer.buffers, optimizer.count)
 
 
 def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:

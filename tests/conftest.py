@@ -14,6 +14,9 @@ from cl_runner.data import Dataset, DatasetInfo, Split, load_dataset
 from cl_runner.images import ImageBenchmark
 from cl_runner.stack import Stack
 
+# As a launcher has it, but for the whole process, since submitit reads it when it is imported.
+os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
+
 MakeConfig = Callable[..., Config]
 Squeue = Callable[..., Path]
 

@@ -10,7 +10,7 @@ from cl_runner.images import ImageBenchmark
 from cl_runner.methods import Method
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
-from cl_runner.training import Epoch, divergence, make_optimizer, train_task
+from cl_runner.training import Epoch, divergence, train_task
 
 
 def train(config: Config, dataset: Dataset, seeds: list[int], tasks: int = 1) -> tuple[Stack, list[Epoch]]:
@@ -204,12 +204,6 @@ def test_divergence_is_told_by_run(make_config: MakeConfig, tiny: Dataset) -> No
     assert [epoch.diverged.tolist() for epoch in epochs] == [[False, True]] * 2
     reason = divergence(1, epochs[0], 1, config)
     assert "task 1, epoch 1: try a smaller train.learning_rate (now 0.001)" in reason
-
-
-def test_optimizer_starts_anew_at_each_task(make_config: MakeConfig) -> None:
-    config = make_config()
-    stack = Stack([3, 2], "relu", [0])
-    assert not make_optimizer(stack.parameters, config.train).state
 
 
 def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Dataset) -> None:
