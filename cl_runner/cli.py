@@ -3,7 +3,6 @@
 Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted.
 """
 
-import gc
 import logging
 import os
 import signal
@@ -24,6 +23,7 @@ from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
+from cl_runner.collector import without_collector
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
 from cl_runner.errors import (
     ClusterError,
@@ -81,15 +81,13 @@ class CheckBeforeStart(Callback):
             sys.exit(_fail(error))
 
 
+@without_collector()
 def run(composed: DictConfig) -> None:
     """Train one run as composed by Hydra, into the directory that Hydra chose.
 
     A failure is told in one line. It ends the process, but for a sweep, where Hydra goes on with the other jobs.
     """
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    # The collector finds next to nothing here, and walks through all of torch's modules to find it, a third of
-    # the seconds that their import takes.
-    gc.disable()
     listen()
     try:
         _train(checked(composed), in_sweep)
@@ -104,8 +102,6 @@ def run(composed: DictConfig) -> None:
         if in_sweep:
             raise
         sys.exit(code)
-    finally:
-        gc.enable()
 
 
 def _train(config: Config, in_sweep: bool) -> None:

@@ -15,6 +15,7 @@ from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cl_runner.collector import without_collector
 from cl_runner.errors import (
     LockedError,
     ResourceError,
@@ -221,6 +222,7 @@ def _children() -> list[int]:
     return [child.pid for child in multiprocessing.active_children() if child.pid]
 
 
+@without_collector()
 def _compute(jobs: Sequence[Job], report: Callable[[float], None]) -> list[str | None]:
     """Train a stack; returns for each job why it failed, or None."""
     from cl_runner.runner import run_stack
