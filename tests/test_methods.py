@@ -1,6 +1,5 @@
 """The methods against each other, on the default benchmark at full length."""
 
-import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig, tiny_pair
@@ -12,24 +11,19 @@ from cl_runner.results import load_run
 from cl_runner.runner import run_stack
 
 METHODS = ["finetune", "ewc", "online_ewc", "global_mask", "layerwise_mask", "l1_sparsity", "joint"]
-SEEDS = [0, 1]
 
 
 @pytest.fixture(scope="module")
 def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Of each method with its defaults, mean over seeds; all but joint training in one stack."""
+    """Of each method with its defaults; all but joint training in one stack."""
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes longer than training, and nobody looks.
         patch.setattr("cl_runner.runner.draw_figures", lambda *_: None)
         for methods in (METHODS[:-1], METHODS[-1:]):
-            names = [(method, seed) for method in methods for seed in SEEDS]
-            configs = [make_config(f"method={method}", f"seed={seed}") for method, seed in names]
-            run_stack(configs, [folder / f"{method}-{seed}" for method, seed in names], Silent())
-    return {
-        method: float(np.mean([load_run(folder / f"{method}-{seed}").metrics["average_accuracy"] for seed in SEEDS]))
-        for method in METHODS
-    }
+            configs = [make_config(f"method={method}") for method in methods]
+            run_stack(configs, [folder / method for method in methods], Silent())
+    return {method: load_run(folder / method).metrics["average_accuracy"] for method in METHODS}
 
 
 def test_joint_training_is_the_upper_bound(average_accuracy: dict[str, float]) -> None:
