@@ -142,13 +142,13 @@ class SweepProgress(_Bar):
         self._started = time.perf_counter()
         self._bar.reset(self._total, total=self._runs, description="training", speed="")
         finished = f", {self._skipped} finished before" if self._skipped else ""
-        self._print(f"{self._runs} runs in {len(stacks)} stack(s){finished}")
+        self._print(f"{_counted(self._runs, 'run')} in {_counted(len(stacks), 'stack')}{finished}")
 
     def submitted(self, stacks: Sequence[Sequence[Job]], ids: Sequence[str]) -> None:
         """Stacks were submitted, as array tasks by these ids."""
         self.computing(stacks)
         jobs = list(dict.fromkeys(task.partition("_")[0] for task in ids))
-        self._print(f"submitted as {len(ids)} task(s): {' '.join(jobs)}")
+        self._print(f"submitted as {_counted(len(ids), 'task')}: {' '.join(jobs)}")
 
     def elsewhere(self, count: int) -> None:
         """So many jobs were submitted before and are not finished."""
@@ -177,7 +177,7 @@ class SweepProgress(_Bar):
         self._bar.stop()
         for reason, count in self._reasons.items():
             if count > 1:
-                self._print(f"[red]error:[/red] {count - 1} more job(s): {escape(reason)}")
+                self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {escape(reason)}")
         complete, failures = self._done + self._skipped, sum(self._reasons.values())
         failed = f", [red]{failures} failed[/red]" if failures else ""
         said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"
@@ -224,3 +224,7 @@ def show_results(
     console.print(
         f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
     )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

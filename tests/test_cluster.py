@@ -34,7 +34,7 @@ def test_a_sweep_is_an_array_and_the_same_as_on_this_machine(sweep: Sweep, tmp_p
     runs = ["method=ewc,global_mask", "seed=0,1", "train.epochs=2", *SMALL[:-1]]
     options = ["hydra.launcher.size=2", "hydra.launcher.gpus_per_node=1", MEMORY]
     output = sweep(*runs, *options, "hydra.sweep.dir=s")
-    assert "4 runs in 2 stack(s)\nsubmitted as 2 task(s): " in output
+    assert "4 runs in 2 stacks\nsubmitted as 2 tasks: " in output
     assert "4 of 4 runs complete, in s" in output
     sweep(*runs, "hydra.launcher.size=2", "hydra.sweep.dir=here", "hydra.launcher.workers=1", launcher="stacked")
     assert all(same(tmp_path / "s" / str(run), tmp_path / "here" / str(run)) for run in range(4))
@@ -62,7 +62,7 @@ def test_a_cancelled_job_is_lost_until_the_sweep_is_started_again(sweep: Sweep, 
     assert other.state in ("running", "finished")
     assert (folder / "0" / STATE).exists()
     output = sweep(*runs)
-    assert "1 runs in 1 stack(s)" in output
+    assert "1 run in 1 stack" in output
     assert "2 of 2 runs complete" in output
 
 

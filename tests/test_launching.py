@@ -33,7 +33,7 @@ def test_jobs_leave_what_single_runs_leave(cl_run: Runner, tmp_path: Path) -> No
     methods = ["ewc", "global_mask", "joint"]
     code, output, error = cl_run(*HERE, f"method={','.join(methods)}", "seed=0,3", "plots=all")
     assert code == 0
-    assert "6 runs in 2 stack(s)" in error
+    assert "6 runs in 2 stacks" in error
     assert "6 of 6 runs complete, in sweep\nfor tables and figures: cl-report sweep" in output
     for number in range(6):
         method, seed = methods[number // 2], [0, 3][number % 2]
@@ -67,7 +67,7 @@ def test_wrong_jobs_are_named_and_the_others_go_on(cl_run: Runner, tmp_path: Pat
     assert "1 of 6 runs complete, 5 failed" in output
     # Three jobs have a method that does not exist.
     assert error.count("method: got 'ewcc'") == 2
-    assert "error: 2 more job(s): method: got 'ewcc'" in error
+    assert "error: 2 more jobs: method: got 'ewcc'" in error
     assert "Error executing job" not in error
     assert load_run(tmp_path / "sweep" / "1").config.freeze == 0.5
     assert reason(tmp_path / "sweep" / "0") == "freeze: got 1.5, allowed: a number from 0 to 1"
@@ -106,7 +106,7 @@ def test_started_again_it_runs_what_is_missing(cl_run: Runner, tmp_path: Path) -
     before = contents(tmp_path / "sweep" / "0")
     code, output, error = cl_run(*HERE, "method=global_mask", "freeze=0.3,0.6,0.9")
     assert code == 0
-    assert "2 runs in 1 stack(s), 1 finished before" in error
+    assert "2 runs in 1 stack, 1 finished before" in error
     assert "3 of 3 runs complete" in output
     assert contents(tmp_path / "sweep" / "0") == before
     assert [load_run(tmp_path / "sweep" / number).config.freeze for number in "012"] == [0.3, 0.6, 0.9]

@@ -62,7 +62,7 @@ def test_what_is_missing_and_the_command_that_runs_it(
     code, said, error = cl_run(*command(output))
     assert code == 0
     assert "8 of 8 runs complete" in said
-    assert "4 runs in 1 stack(s), 4 finished before" in error
+    assert "4 runs in 1 stack, 4 finished before" in error
     assert {name: (sweep / name / COMPLETE).read_bytes() for name in "01234567"} == before
     assert not (sweep / "4" / FAILED).exists()
     assert "sweep: 8 jobs, 8 finished\n" in status(capsys, "sweep")
@@ -70,11 +70,13 @@ def test_what_is_missing_and_the_command_that_runs_it(
 
 def test_a_sweep_of_ones_own_presets(cl_run: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_preset(tmp_path)
-    assert cl_run("-m", *PRESET, "hydra.launcher.workers=1", "hydra.sweep.dir=sweep")[0] == 0
-    shutil.rmtree(tmp_path / "sweep" / "3")
+    # As Hydra may name it after what is swept.
+    name = "freeze=0.1,0.2 ü"
+    assert cl_run("-m", *PRESET, "hydra.launcher.workers=1", f'hydra.sweep.dir="{name}"')[0] == 0
+    shutil.rmtree(tmp_path / name / "3")
     # The sweep is found below the folder.
     output = status(capsys, str(tmp_path))
-    assert f"{tmp_path / 'sweep'}: 6 jobs, 5 finished, 1 never begun" in output
+    assert f"{tmp_path / name}: 6 jobs, 5 finished, 1 never begun" in output
     arguments = command(output)
     assert arguments[arguments.index("--config-dir") + 1] == str(tmp_path / "mine")
     code, said, _ = cl_run(*arguments)

@@ -40,7 +40,7 @@ def test_jobs_outlive_the_command_and_its_terminal(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "3 runs in 3 stack(s)\nsubmitted as 2 task(s)" in output
+    assert "3 runs in 3 stacks\nsubmitted as 2 tasks" in output
     assert "how far the others are: cl-report --status s" in output
     os.killpg(process.pid, signal.SIGHUP)
     assert {job.state for job in statuses(tmp_path / "s")} <= {"running", "waiting", "finished"}

@@ -81,7 +81,7 @@ def test_a_sweep_is_shown_as_a_whole(
     shown = written(console)
     assert shown.count("freeze was set but is not used") == 1
     assert "job 6 (freeze=2): freeze: got 2.0" in shown
-    assert "5 runs in 2 stack(s), 1 finished before" in shown
+    assert "5 runs in 2 stacks, 1 finished before" in shown
     assert "runs/min" in shown
     # One run's worth of the first stack and all three of the second.
     assert ("80%" if is_terminal else "4 of 5 runs computed, ") in shown

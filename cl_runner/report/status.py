@@ -1,5 +1,6 @@
 """`cl-report --status`: where every job of a sweep stands, and the command that runs what is missing."""
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,8 +118,16 @@ def command(sweep: Path, asked: Mapping[str, Any]) -> str:
     added = [source["path"] for source in asked["runtime"]["config_sources"] if source["provider"] == "command-line"]
     folders = [part for path in added for part in ("--config-dir", path)]
     return shlex.join(
-        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={sweep}"],
+        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={_value(str(sweep))}"],
     )
+
+
+def _value(text: str) -> str:
+    """As it is written in an override: in Hydra's quotes where it is not plain."""
+    if re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def in_ranges(names: Iterable[str]) -> str:
