@@ -143,9 +143,12 @@ def last_line(text: str) -> str:
 
 def slurm_state() -> str:
     """Of the job that this process belongs to, in SLURM's words; empty outside of SLURM, or if it does not answer."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
     if job is None:
         return ""
+    if array is not None:
+        # One of the tasks has the id of the whole array.
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()

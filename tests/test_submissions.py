@@ -147,13 +147,18 @@ def test_a_process_of_another_machine(sweep: Path, process: subprocess.Popen[byt
 
 
 def test_the_state_of_the_own_job(squeue: Squeue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
     asked = squeue("COMPLETING")
     assert slurm_state() == ""
     assert not asked.exists()
     monkeypatch.setenv("SLURM_JOB_ID", "31")
     assert slurm_state() == "COMPLETING"
-    assert "--jobs=31" in asked.read_text()
+    assert "--jobs=31 " in asked.read_text()
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "31")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert slurm_state() == "COMPLETING"
+    assert "--jobs=31_2 " in asked.read_text()
 
 
 @pytest.mark.usefixtures("no_slurm")
