@@ -16,7 +16,7 @@ from cl_runner.errors import StoppedError
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 # Seconds from a signal until the process leaves with the state that it last saved: schedulers kill soon after.
-_PATIENCE = 7.0
+PATIENCE = 7.0
 
 _received: list[int] = []
 _computing = False
@@ -118,7 +118,7 @@ def _note(number: int, _: FrameType | None) -> None:
     _received.append(number)
     if not _computing:
         raise StoppedError(number)
-    _leave_in(_PATIENCE)
+    _leave_in(PATIENCE)
 
 
 def _leave(*_: object) -> None:

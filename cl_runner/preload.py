@@ -5,8 +5,11 @@ import gc
 import os
 import signal
 
-# The launching process alone answers Ctrl-C.
+from cl_runner.interruption import ignore
+
+# The launching process alone answers Ctrl-C, and tells its workers of a signal that all of them may get.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+ignore()
 
 # The collector finds next to nothing here, and walks through all of torch's modules to find it.
 gc.disable()

@@ -5,13 +5,17 @@ busy elsewhere holds up its own stack alone.
 """
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.queues import SimpleQueue
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +30,7 @@ from cl_runner.errors import (
     is_for_all,
 )
 from cl_runner.files import COMPLETE
-from cl_runner.interruption import ignore, listen, pass_on, tell
+from cl_runner.interruption import PATIENCE, ignore, listen, pass_on, tell
 from cl_runner.sweeps import Job
 
 if TYPE_CHECKING:
@@ -38,8 +42,15 @@ _OF_DATASET = {"digits": ["sklearn.datasets", "sklearn.model_selection"]}
 # Elsewhere copies of a process are not safe with all that torch loads.
 _FORKS = sys.platform == "linux"
 
-# In a worker: where it tells how far it is, a stack being named by its first job's number.
-_messages: "SimpleQueue[tuple[int, float]]"
+# Seconds that a worker has to save what it computes and end.
+_GRACE = PATIENCE + 1
+
+# In a worker: where it tells how far it is, a stack being named by its first job's number. All of them write to one
+# pipe, which takes a message whole or not at all; a queue has a lock, and a process that is killed may hold it.
+_messages: Connection
+# In a worker: whether it computes nothing.
+_idle = threading.Event()
+_idle.set()
 
 
 class Workers:
@@ -50,7 +61,7 @@ class Workers:
 
     def __init__(self, count: int, dataset: str) -> None:
         self._count = count
-        self._queue: SimpleQueue[tuple[int, float]] | None = None
+        self._messages: Connection | None = None
         self._pool: Executor = _Here()
         self._signals: list[int] = []
         if count > 1 and _FORKS:
@@ -77,8 +88,7 @@ class Workers:
 
     def free_memory(self) -> dict[str, int]:
         """Free bytes by kind of device, as a worker sees them."""
-        if self._queue is None:
-            self._queue = self._start()
+        self._messages = self._messages or self._start()
         found: dict[str, int] = self._pool.submit(_free_memory).result()
         return found
 
@@ -102,7 +112,7 @@ class Workers:
         """
         waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
         named = {jobs[0].number: jobs for jobs in stacks}
-        self._queue, broken = self._queue or self._start(), False
+        self._messages, broken = self._messages or self._start(), False
         refused: OSError | None = None
         while waiting or running:
             if self._signals or refused:
@@ -111,14 +121,15 @@ class Workers:
                 # A process may not have listened yet.
                 tell(_children(), self._signals[0])
             if broken and not running:
-                self._queue, at_once, broken = self._start(), 1, False
+                self._end()
+                self._messages, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
                 jobs = waiting.popleft()
                 named[jobs[0].number] = jobs
                 running[self._submit(jobs, report)] = jobs
             done = wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done
-            while self._queue and not self._queue.empty():
-                number, fraction = self._queue.get()
+            while self._messages and self._messages.poll():
+                number, fraction = self._messages.recv()
                 report(named[number], fraction)
             for future in done:
                 jobs = running.pop(future)
@@ -155,14 +166,21 @@ class Workers:
         if refused:
             raise refused
 
-    def _start(self) -> "SimpleQueue[tuple[int, float]] | None":
+    def _start(self) -> Connection | None:
         """Start processes, if any are wanted; gives where they tell how far they are."""
         if self._count == 1:
             return None
         context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-        queue = context.SimpleQueue()
-        self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_prepare, initargs=(queue,))
-        return queue
+        reading, writing = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_prepare, initargs=(writing,))
+        return reading
+
+    def _end(self) -> None:
+        """Wait until the processes of a broken pool, which tells them to leave, are gone: they hold runs' locks."""
+        for child in multiprocessing.active_children():
+            child.join(_GRACE)
+            child.kill()
+        self._pool.shutdown()
 
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:
@@ -195,12 +213,25 @@ class _Here(Executor):
         return future
 
 
-def _prepare(messages: "SimpleQueue[tuple[int, float]]") -> None:
+def _prepare(messages: Connection) -> None:
     """Ready a new process: the launching one is told how far it is, and it alone answers Ctrl-C."""
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ignore()
+    launching = multiprocessing.parent_process()
+    assert launching
+    threading.Thread(target=_leave_after, args=[launching], daemon=True).start()
+
+
+def _leave_after(launching: BaseProcess) -> None:
+    """Once the launching process is gone, killed perhaps, save what is computed and end."""
+    launching.join()
+    if hasattr(signal, "pthread_kill"):
+        # The thread that computes is the one to be told.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        _idle.wait(_GRACE)
+    os._exit(1)
 
 
 def _free_memory() -> dict[str, int]:
@@ -210,12 +241,19 @@ def _free_memory() -> dict[str, int]:
 
 
 def _compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
+    def report(fraction: float) -> None:
+        # Where nobody is left to be told, `_leave_after` has the rest saved.
+        with suppress(BrokenPipeError):
+            _messages.send((jobs[0].number, fraction))
+
+    _idle.clear()
     listen()
     try:
-        return _compute(jobs, lambda fraction: _messages.put((jobs[0].number, fraction)))
+        return _compute(jobs, report)
     finally:
         # One that has nothing to do must not end, which would be the end of all.
         ignore()
+        _idle.set()
 
 
 def _children() -> list[int]:

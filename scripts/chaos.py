@@ -2,7 +2,8 @@
 
     uv run scripts/chaos.py [--kills N] [--seed S] [--out DIR]
 
-One kill in five is a SIGTERM, on which states are saved; the others are kill -9.
+One kill in five is a SIGTERM, on which states are saved. The others are kill -9, one in five of the launching process
+alone, whose workers then leave by themselves.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +80,7 @@ def torment(out: Path, kills: int, moments: random.Random) -> list[Outcome]:
                 process.wait(timeout=moments.uniform(0, seconds))
                 break
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGTERM if moments.random() < 0.2 else signal.SIGKILL)
-                process.wait()
+                kill(process, moments.random())
                 count += 1
                 check_whole(folder)
         start(folder).communicate()
@@ -92,6 +93,19 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cl_runner", "-m", *SWEEP, f"hydra.sweep.dir={folder}"]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def kill(process: subprocess.Popen[bytes], lot: float) -> None:
+    """End a sweep in the way that a number from 0 to 1 chooses, and wait until all its processes are gone."""
+    if lot < 0.2:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGTERM if lot < 0.4 else signal.SIGKILL)
+    process.wait()
+    with suppress(ProcessLookupError):
+        while True:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
 
 
 def check_whole(folder: Path) -> None:

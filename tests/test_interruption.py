@@ -68,7 +68,7 @@ def test_a_signal_waits_for_the_next_state() -> None:
 
 @pytest.mark.usefixtures("listening")
 def test_a_signal_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "_PATIENCE", 0.05)
+    monkeypatch.setattr(interruption, "PATIENCE", 0.05)
     with Pauses(minutes=60):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(StoppedError, match="SIGTERM"):

@@ -12,6 +12,8 @@ import pytest
 from test_cli import QUICK, Runner, cl_run
 
 from cl_runner.errors import ResourceError
+from cl_runner.files import position_of
+from cl_runner.locks import is_locked
 from cl_runner.results import load_run
 
 __all__ = ["cl_run"]
@@ -180,22 +182,37 @@ def test_two_processes_give_the_same_as_one(cl_run: Runner, tmp_path: Path) -> N
         assert two.facts["runs_in_stack"] == 2
 
 
-@pytest.mark.parametrize("seeds", [4, 2])
-def test_a_killed_process_loses_nothing(seeds: int, tmp_path: Path) -> None:
-    sweep = [f"seed=range(0,{seeds})", "hydra.launcher.workers=2", "train.epochs=200"]
-    command = [sys.executable, "-m", "cl_runner", *HERE, *sweep]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+def computing(place: Path, *sweep: str, runs: int) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A sweep in a process of its own, once all runs have begun, and its two workers."""
+    command = [sys.executable, "-m", "cl_runner", *HERE, *sweep, "hydra.launcher.workers=2"]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(tmp_path.glob("sweep/*/training.csv"))) < seeds:
+    while time.monotonic() < deadline and len(list(place.glob("sweep/*/training.csv"))) < runs:
         time.sleep(0.05)
     # The workers are children of the process that imported for them.
     descendants = psutil.Process(process.pid).children(recursive=True)
     workers = [child for child in descendants if child.ppid() != process.pid]
     assert len(workers) == 2
+    return process, workers
+
+
+@pytest.mark.parametrize("seeds", [4, 2])
+def test_a_killed_process_loses_nothing(seeds: int, tmp_path: Path) -> None:
+    process, workers = computing(tmp_path, f"seed=range(0,{seeds})", "train.epochs=200", runs=seeds)
     workers[0].kill()
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0
     assert f"{seeds} of {seeds} runs complete" in output
+
+
+def test_workers_leave_with_the_process_that_started_them(tmp_path: Path) -> None:
+    process, workers = computing(tmp_path, "seed=0,1", "train.epochs=100000", runs=2)
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    # With what they had computed, and with their locks.
+    runs = [tmp_path / "sweep" / job for job in "01"]
+    assert all(position_of(run) and not is_locked(run) for run in runs)
 
 
 def test_a_preset_may_leave_open_what_is_swept(cl_run: Runner, tmp_path: Path) -> None:
