@@ -292,7 +292,7 @@ def test_help_and_bad_settings_do_not_import_torch(tmp_path: Path) -> None:
 
 
 def test_a_digits_run_imports_neither_torchvision_nor_the_compiler(tmp_path: Path) -> None:
-    arguments = ["cl-run", "hydra.run.dir=here", *QUICK]
+    arguments = ["cl-run", "hydra.run.dir=here", "plots=none", *QUICK]
     code = (
         f"import sys; sys.argv = {arguments}\nfrom cl_runner.cli import main\n"
         "assert main() == 0\nassert not {'torchvision', 'torch._dynamo'} & set(sys.modules)\n"

@@ -37,7 +37,8 @@ def test_jobs_leave_what_single_runs_leave(cl_run: Runner, tmp_path: Path) -> No
     assert code == 0
     assert "6 runs in 2 stacks" in error
     assert "6 of 6 runs complete, in sweep\nfor tables and figures: cl-report sweep" in output
-    for number in range(6):
+    # One of each method; drawing takes longer than training.
+    for number in (0, 3, 4):
         method, seed = methods[number // 2], [0, 3][number % 2]
         assert cl_run(f"method={method}", f"seed={seed}", "hydra.run.dir=alone", *QUICK)[0] == 0
         own, alone = tmp_path / "sweep" / str(number), tmp_path / "alone"

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import MakeConfig
 from submitit import JobEnvironment
+from test_cli import Runner, cl_run
 
 from cl_runner.array_tasks import ArrayTask
 from cl_runner.errors import StoppedError
 from cl_runner.files import COMPLETE, STATE
 from cl_runner.status import statuses
 from cl_runner.sweeps import Job
+
+__all__ = ["cl_run"]
 
 SMALL = ["benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1", "method=ewc"]
 
@@ -28,7 +31,7 @@ def start(place: Path, launcher: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_jobs_outlive_the_command_and_its_terminal(tmp_path: Path) -> None:
+def test_jobs_outlive_the_command_and_its_terminal(cl_run: Runner, tmp_path: Path) -> None:
     runs = ["seed=0,1,2", "train.epochs=300", "hydra.launcher.array_parallelism=2", "hydra.launcher.size=1"]
     process = start(tmp_path, "slurm_local", *runs, "hydra.sweep.dir=s")
     training = tmp_path / "s" / "0" / "training.csv"
@@ -50,9 +53,8 @@ def test_jobs_outlive_the_command_and_its_terminal(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     assert "3 of 3 runs complete, in s" in output
     assert "submitted as" not in output
-    alone = start(tmp_path, "stacked", *runs[:2], "hydra.launcher.size=1", "hydra.sweep.dir=here")
-    output, _ = alone.communicate(timeout=300)
-    assert alone.returncode == 0, output
+    here = ["hydra/launcher=stacked", "hydra.launcher.workers=1", "hydra.launcher.size=1", "hydra.sweep.dir=here"]
+    assert cl_run("-m", *here, *SMALL, *runs[:2])[0] == 0
     for run in "012":
         assert (tmp_path / "s" / run / COMPLETE).read_bytes() == (tmp_path / "here" / run / COMPLETE).read_bytes()
 
