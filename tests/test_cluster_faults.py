@@ -72,10 +72,14 @@ def test_a_job_on_a_node_that_goes_down_goes_on_elsewhere(
 @pytest.mark.usefixtures("cluster")
 def test_a_job_over_its_time_limit_goes_on(sweep: Sweep, tmp_path: Path) -> None:
     run = tmp_path / "s" / "0"
-    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=55", "hydra.launcher.wait=false"]
+    limit = ["hydra.launcher.timeout_min=5", "hydra.launcher.signal_delay_s=55", "hydra.launcher.wait=false"]
     sweep(*LONG, "train.epochs=100000", "seed=6", *limit, MEMORY, "hydra.sweep.dir=s")
     task = task_of(tmp_path / "s", 0)
-    until(lambda: statuses(tmp_path / "s")[0].state == "waiting" and is_training(run))
+    until(lambda: is_training(run))
+    # SLURM looks for limits twice a minute: of a minute from the start it might tell before anything is computed.
+    scontrol("update", f"jobid={task}", "timelimit=1")
+    until(lambda: statuses(tmp_path / "s")[0].state == "waiting")
+    scontrol("update", f"jobid={task}", "timelimit=5")
     before = position_of(run) or ()
     assert "this job is timed-out" in (tmp_path / "s" / ".submitit" / f"{task}_0_log.out").read_text()
     until(lambda: (position_of(run) or ()) > before)
