@@ -78,6 +78,8 @@ def test_a_job_over_its_time_limit_goes_on(sweep: Sweep, tmp_path: Path) -> None
     until(lambda: is_training(run))
     # SLURM looks for limits twice a minute: of a minute from the start it might tell before anything is computed.
     scontrol("update", f"jobid={task}", "timelimit=1")
+    # Meanwhile the processor is for other tests; before it tells SLURM has the job continue.
+    subprocess.run(["scancel", "--signal=STOP", task], check=True)
     until(lambda: statuses(tmp_path / "s")[0].state == "waiting")
     scontrol("update", f"jobid={task}", "timelimit=5")
     before = position_of(run) or ()
