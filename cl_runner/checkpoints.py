@@ -19,7 +19,7 @@ from cl_runner.config import INCIDENTAL, Config
 from cl_runner.errors import StateError
 from cl_runner.files import STATE, write_atomically
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def save_state(directory: Path, state: RunState, config: Config) -> None:
     plain = {item.name: getattr(state, item.name) for item in fields(state)}
     for name in ("vectors", "generator", "losses"):
         del plain[name]
-    header = {"format": _FORMAT, "checksum": _checksum(tensors), "config": _identity(config), "state": plain}
+    header = {"format": _FORMAT, "config": _identity(config), "state": plain}
     metadata = {name: json.dumps(value) for name, value in header.items()}
-    write_atomically(directory / STATE, save(tensors, metadata))
+    write_atomically(directory / STATE, save(tensors, metadata | {"checksum": _checksum(tensors, metadata)}))
 
 
 def load_state(directory: Path, config: Config) -> RunState | None:
@@ -76,14 +76,15 @@ def load_state(directory: Path, config: Config) -> RunState | None:
         return None
     try:
         with safe_open(file, "pt") as opened:
-            header = {name: json.loads(text) for name, text in (opened.metadata() or {}).items()}
+            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
     except (SafetensorError, ValueError, OSError) as error:
         raise StateError(f"{file} is damaged ({error}): delete it to start the run anew") from error
-    if header.get("format") != _FORMAT:
+    if metadata.get("format") != json.dumps(_FORMAT):
         raise StateError(f"{file} is of another version of cl-runner: delete it to start the run anew")
-    if header["checksum"] != _checksum(tensors):
+    if metadata.pop("checksum", None) != _checksum(tensors, metadata):
         raise StateError(f"{file} is damaged (its checksum differs): delete it to start the run anew")
+    header = {name: json.loads(text) for name, text in metadata.items()}
     now, before = _identity(config), header["config"]
     for key in {**now, **before}:
         if now.get(key) != before.get(key):
@@ -95,11 +96,13 @@ def load_state(directory: Path, config: Config) -> RunState | None:
     return RunState(**header["state"], vectors=vectors, generator=tensors.get("generator"), losses=tensors["losses"])
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     total = 0
     for tensor in tensors.values():
         total = zlib.crc32(tensor.numpy().tobytes(), total)
-    return total
+    for _, text in sorted(metadata.items()):
+        total = zlib.crc32(text.encode(), total)
+    return str(total)
 
 
 def _identity(config: Config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import filecmp
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,15 +139,20 @@ def test_what_was_recorded_after_the_state_is_dropped(stopped: tuple[Config, Pat
     same(tmp_path / "undisturbed", directory)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "other"])
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda content: content[:-9],
+    "flipped": lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+    "flipped in the header": lambda content: content.replace(rb'"step\": 3', rb'"step\": 1'),
+    "other": lambda _: b"other",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_is_refused(damage: str, stopped: tuple[Config, Path]) -> None:
     config, directory = stopped
-    content = bytearray((directory / STATE).read_bytes())
-    if damage == "flipped":
-        content[-5] ^= 1
-    (directory / STATE).write_bytes(
-        b"other" if damage == "other" else content[:-9] if damage == "truncated" else content
-    )
+    content = (directory / STATE).read_bytes()
+    (directory / STATE).write_bytes(DAMAGES[damage](content))
+    assert (directory / STATE).read_bytes() != content
     before = (directory / "accuracy.csv").read_bytes()
     with pytest.raises(StateError, match=r"is damaged.*delete it"):
         run_stack([config], [directory], Silent())
