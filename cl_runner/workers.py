@@ -120,7 +120,7 @@ class Workers:
             if self._signals and self._count > 1:
                 # A process may not have listened yet.
                 tell(_children(), self._signals[0])
-            if broken and not running:
+            if broken and waiting and not running:
                 self._end()
                 self._messages, at_once, broken = self._start(), 1, False
             while waiting and len(running) < at_once and not broken:
