@@ -2,8 +2,8 @@
 
     uv run scripts/chaos.py [--kills N] [--seed S] [--out DIR]
 
-One kill in five is a SIGTERM, on which states are saved. The others are kill -9, one in five of the launching process
-alone, whose workers then leave by themselves.
+Of five kills one is a SIGTERM, on which states are saved, one a kill -9 of the launching process alone, whose workers
+then leave by themselves, and three a kill -9 of all processes.
 """
 
 import argparse
@@ -17,8 +17,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 
 from cl_runner import load_run
 from cl_runner.files import COMPLETE
@@ -95,17 +97,26 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
-def kill(process: subprocess.Popen[bytes], lot: float) -> None:
+def kill(process: subprocess.Popen[Any], lot: float) -> None:
     """End a sweep in the way that a number from 0 to 1 chooses, and wait until all its processes are gone."""
     if lot < 0.2:
         process.kill()
     else:
         os.killpg(process.pid, signal.SIGTERM if lot < 0.4 else signal.SIGKILL)
     process.wait()
-    with suppress(ProcessLookupError):
-        while True:
-            os.killpg(process.pid, 0)
-            time.sleep(0.1)
+    until = time.monotonic() + 30
+    while is_alive(process.pid):
+        assert time.monotonic() < until, "processes of a sweep that was killed went on"
+        time.sleep(0.1)
+
+
+def is_alive(group: int) -> bool:
+    """Whether any process of a group runs; one that has ended and that nobody has waited for does not."""
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def check_whole(folder: Path) -> None:
