@@ -7,7 +7,7 @@ import copy
 import difflib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -151,42 +151,6 @@ def from_composition(error: Exception) -> ConfigError:
     value = re.search(r"Value '(.*)' of type", text)
     given = override[2] if override else value[1] if value else ""
     return ConfigError(f"{key}: got {given or 'nothing'}{place}, allowed: {describe(key, schema)}")
-
-
-def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
-    """One line for each setting given in `overrides` that this run's method or training does not use."""
-    method, train, fisher = config.method, config.train, config.fisher
-    no_mask = no_penalty = ""
-    if method.mask == "none":
-        no_mask = f"method={method.name} has no mask (method.mask=none)"
-    elif config.freeze == 0 and not method.soft:
-        no_mask = "freeze=0 freezes nothing"
-    if method.penalty == "none":
-        no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
-    elif method.ewc_lambda == 0:
-        no_penalty = "method.ewc_lambda=0 pulls at nothing"
-    online = method.penalty == "online_ewc"
-    summed, averaged = (f"method.penalty=online_ewc with method.update={update}" for update in ("sum", "average"))
-    idle = {
-        "freeze": no_mask if method.mask == "none" else "",
-        "method.mask": no_mask,
-        "method.mask_source": no_mask,
-        "method.unit": no_mask,
-        "method.soft": no_mask if method.mask == "none" else "",
-        "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
-        "method.penalty": no_penalty,
-        "method.update": no_penalty if online else "only method.penalty=online_ewc uses it",
-        "method.gamma": no_penalty if online and method.update == "sum" else f"only {summed} uses it",
-        "method.alpha": no_penalty if online and method.update == "average" else f"only {averaged} uses it",
-        "benchmark.normalize": "a curve's x is taken as it is" if config.benchmark.dataset == "curve" else "",
-        "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
-        "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
-    }
-    # What is set to "none" is known to be without effect.
-    given = (override.lstrip("+").partition("=") for override in overrides)
-    return [
-        f"{key} was set but is not used: {idle[key]}" for key, _, value in given if value != "none" and idle.get(key)
-    ]
 
 
 def _check_keys(node: DictConfig, schema: Any, prefix: str) -> None:

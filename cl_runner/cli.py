@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition, unused_settings
+from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition
 from cl_runner.collector import without_collector
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
 from cl_runner.errors import (
@@ -35,6 +35,7 @@ from cl_runner.errors import (
     from_system,
 )
 from cl_runner.files import COMPLETE, mark_failed
+from cl_runner.idle import unused_settings
 from cl_runner.interruption import listen
 
 _log = logging.getLogger("cl_runner")

@@ -1,7 +1,8 @@
 """The settings of a run, one dataclass per Hydra group.
 
 Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is
-data (`Choice`, `Range`), from which `cl_runner.checks` makes both the check and its message.
+data (`Choice`, `Range`), from which `cl_runner.checks` makes both the check and its message. A setting that came after
+version 0.1 says what runs had `before` it, so that older runs can be read.
 """
 
 import math
@@ -60,12 +61,17 @@ class EachOf:
         return f"with at least one entry, each {self.entry}"
 
 
-def _one_of(*options: str) -> dict[str, Choice]:
+def _one_of(*options: str) -> dict[str, Any]:
     return {"allowed": Choice(options)}
 
 
-def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> dict[str, Range]:
+def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> dict[str, Any]:
     return {"allowed": Range(low, high, open_low, open_high)}
+
+
+def _before(value: Any) -> dict[str, Any]:
+    """What runs had that were recorded before there was such a setting: `metadata=_one_of("a", "b") | _before("a")`."""
+    return {"before": value}
 
 
 @dataclass

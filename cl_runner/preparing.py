@@ -11,10 +11,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.checks import checked, from_composition, unused_settings
+from cl_runner.checks import checked, from_composition
 from cl_runner.config import INCIDENTAL
 from cl_runner.errors import ConfigError, RefusedError, RunError
 from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
+from cl_runner.idle import unused_settings
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import MakeConfig
 from omegaconf import OmegaConf
 
-from cl_runner.checks import checked, describe, unused_settings
+from cl_runner.checks import checked, describe
 from cl_runner.config import (
     Choice,
     EachOf,
@@ -14,6 +14,7 @@ from cl_runner.config import (
     StackedLauncherConfig,
 )
 from cl_runner.errors import ConfigError
+from cl_runner.idle import unused_settings
 
 
 @pytest.mark.parametrize(
