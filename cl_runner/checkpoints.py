@@ -7,17 +7,17 @@ refused. It holds the lengths of the run's tables too: what was recorded after i
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cl_runner.config import INCIDENTAL, Config
+from cl_runner.config import Config, values_before
 from cl_runner.errors import StateError
 from cl_runner.files import STATE, write_atomically
+from cl_runner.idle import acting_settings
 
 _FORMAT = 2
 
@@ -60,7 +60,7 @@ def save_state(directory: Path, state: RunState, config: Config) -> None:
     plain = {item.name: getattr(state, item.name) for item in fields(state)}
     for name in ("vectors", "generator", "losses"):
         del plain[name]
-    header = {"format": _FORMAT, "config": _identity(config), "state": plain}
+    header = {"format": _FORMAT, "config": acting_settings(config), "state": plain}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     write_atomically(directory / STATE, save(tensors, metadata | {"checksum": _checksum(tensors, metadata)}))
 
@@ -85,9 +85,10 @@ def load_state(directory: Path, config: Config) -> RunState | None:
     if metadata.pop("checksum", None) != _checksum(tensors, metadata):
         raise StateError(f"{file} is damaged (its checksum differs): delete it to start the run anew")
     header = {name: json.loads(text) for name, text in metadata.items()}
-    now, before = _identity(config), header["config"]
-    for key in {**now, **before}:
-        if now.get(key) != before.get(key):
+    # A state from before there was a setting has what runs had then.
+    now, before = acting_settings(config), dict(values_before()) | header["config"]
+    for key in now:
+        if now[key] != before.get(key):
             raise StateError(
                 f"{key}: got {now.get(key)}, but {file} is of a run with {before.get(key)}, "
                 "allowed: the same settings, another directory, or delete that file to start the run anew"
@@ -103,15 +104,3 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     for _, text in sorted(metadata.items()):
         total = zlib.crc32(text.encode(), total)
     return str(total)
-
-
-def _identity(config: Config) -> dict[str, Any]:
-    """The settings on which the numbers depend, by dotted key."""
-    return {key: value for key, value in _flat(asdict(config), "") if key not in INCIDENTAL}
-
-
-def _flat(settings: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return found

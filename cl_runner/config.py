@@ -6,9 +6,9 @@ version 0.1 says what runs had `before` it, so that older runs can be read.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -215,3 +215,13 @@ class Config:
 
 # What a run may be repeated or taken up again with and still count as the same.
 INCIDENTAL = ("device", "threads", "data_dir", "plots", "checkpoint.minutes")
+
+
+def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What runs had before there was a setting, by dotted key, of those settings that came later."""
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        if is_dataclass(hints[item.name]):
+            yield from values_before(hints[item.name], f"{prefix}{item.name}.")
+        elif "before" in item.metadata:
+            yield f"{prefix}{item.name}", item.metadata["before"]

@@ -1,15 +1,12 @@
 """The machine a run uses: device, threads, versions, seconds and memory."""
 
 import platform
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -77,33 +74,15 @@ class Stopwatch:
 
 
 def describe_environment(device: torch.device, clock: Stopwatch) -> dict[str, Any]:
-    """What `run.json` holds: versions, commit, device, threads, seconds by phase, peak memory in MiB."""
+    """What a finished run's record says of its last session: device, threads, seconds by phase, peak memory in MiB."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: version(name) for name in ("cl-runner", "torch", "numpy", "hydra-core")}
-        | {"python": platform.python_version()},
-        "commit": _commit(),
-        "platform": platform.platform(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "seconds": clock.report(),
         "peak_memory_mib": _peak_memory(device),
     }
-
-
-def _commit() -> str | None:
-    """Commit of the package's own checkout, with `+changes` if it was edited; None if it is not one."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    git = ["git", "-C", str(root)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+changes" if changes.strip() else "")
 
 
 def _peak_memory(device: torch.device) -> dict[str, float]:

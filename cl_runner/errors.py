@@ -28,6 +28,10 @@ class ResourceError(RunError):
     """Too little memory for the run."""
 
 
+class DamagedError(RunError):
+    """A file of a run that is not what a run writes."""
+
+
 class StateError(RunError):
     """A resumable state that is damaged, of another run, or beside tables that are shorter than it says."""
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Written first: whose the directory is, see `cl_runner.record`.
+RECORD = "run.json"
 # Written last: a run whose directory holds it is complete.
 COMPLETE = "metrics.json"
 # What an unfinished run goes on from.
@@ -25,7 +27,8 @@ def run_directories(folders: Iterable[Path]) -> Iterator[Path]:
             composed = ".hydra" in inner and (directory / ".hydra" / "config.yaml").exists()
             # Jobs of a sweep are numbered: 10 comes after 9.
             inner[:] = sorted((name for name in inner if name[0] != "."), key=lambda name: (name.zfill(12), name))
-            if (composed or COMPLETE in files or FAILED in files) and directory.resolve() not in seen:
+            run = composed or not {RECORD, COMPLETE, FAILED}.isdisjoint(files)
+            if run and directory.resolve() not in seen:
                 seen.add(directory.resolve())
                 yield directory
 

@@ -1,15 +1,38 @@
-"""Which settings of a run do nothing, as another setting stands in their way."""
+"""Which settings of a run act, and which do nothing, as another setting stands in their way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from cl_runner.config import Config
+from cl_runner.config import INCIDENTAL, Config
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def acting_settings(config: Config) -> dict[str, Any]:
+    """The settings, by dotted key, on which the run's numbers depend: where two runs agree in these, they are one."""
+    idle = {*INCIDENTAL, *idle_settings(config)}
+    return {key: value for key, value in flat(asdict(config)).items() if key not in idle}
+
+
+def difference(before: Config, now: Config) -> tuple[str, Any, Any] | None:
+    """The first setting in which two runs differ, with both values; None if they are one run."""
+    one, two = acting_settings(before), acting_settings(now)
+    keys = [key for key in {**two, **one} if one.get(key, ...) != two.get(key, ...)]
+    return (keys[0], one.get(keys[0]), two.get(keys[0])) if keys else None
 
 
 def idle_settings(config: Config) -> dict[str, str]:
     """The settings, by dotted key, without which this run would be the same, each with the reason.
 
-    `freeze`, `method.soft`, `method.mask`, ... of a method without mask, for example. Runs that differ in nothing else
-    are one run.
+    `freeze`, `method.soft`, `method.unit`, ... of a method without mask, for example. What stands in their way acts:
+    here `method.mask`, which is "none". Runs that differ in nothing else are one run.
     """
     method, train, fisher = config.method, config.train, config.fisher
     no_mask = no_penalty = ""
@@ -25,12 +48,12 @@ def idle_settings(config: Config) -> dict[str, str]:
     summed, averaged = (f"method.penalty=online_ewc with method.update={update}" for update in ("sum", "average"))
     idle = {
         "freeze": no_mask if method.mask == "none" else "",
-        "method.mask": no_mask,
+        "method.mask": no_mask if method.mask != "none" else "",
         "method.mask_source": no_mask,
         "method.unit": no_mask,
         "method.soft": no_mask if method.mask == "none" else "",
         "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
-        "method.penalty": no_penalty,
+        "method.penalty": no_penalty if method.penalty != "none" else "",
         "method.update": no_penalty if online else "only method.penalty=online_ewc uses it",
         "method.gamma": no_penalty if online and method.update == "sum" else f"only {summed} uses it",
         "method.alpha": no_penalty if online and method.update == "average" else f"only {averaged} uses it",
@@ -44,6 +67,5 @@ def idle_settings(config: Config) -> dict[str, str]:
 def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
     """One line for each setting given in `overrides` that this run's method or training does not use."""
     idle = idle_settings(config)
-    # What is set to "none" is known to be without effect.
-    given = (override.lstrip("+").partition("=") for override in overrides)
-    return [f"{key} was set but is not used: {idle[key]}" for key, _, value in given if value != "none" and key in idle]
+    given = (override.lstrip("+").partition("=")[0] for override in overrides)
+    return [f"{key} was set but is not used: {idle[key]}" for key in given if key in idle]

@@ -24,6 +24,7 @@ from cl_runner.evaluation import Score
 from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, naming, write_atomically
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
+from cl_runner.record import complete
 from cl_runner.significance import joined_layers, log_histogram
 from cl_runner.training import Epoch
 
@@ -43,7 +44,6 @@ _FILES = [
     "mask_overlap.png",
     "significance_histograms.png",
     "training.png",
-    "run.json",
     FAILED,
 ]
 
@@ -199,11 +199,11 @@ class Recorder:
         return continual_metrics(self.matrix, self.score)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Write the facts about the run, then the metrics: from here on the run is complete."""
+        """Complete the run's record, then write the metrics: from here on the run is complete."""
         (self.directory / FAILED).unlink(missing_ok=True)
-        for name, content in (("run.json", facts), (COMPLETE, self.metrics)):
-            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-            write_atomically(self.directory / name, text.encode())
+        complete(self.directory, facts)
+        text = json.dumps(self.metrics, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.directory / COMPLETE, text.encode())
         (self.directory / STATE).unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:

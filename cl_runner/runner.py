@@ -15,11 +15,13 @@ from cl_runner.config import Config
 from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
+from cl_runner.files import COMPLETE
 from cl_runner.fisher import fisher_diagonals
 from cl_runner.interruption import Pauses
 from cl_runner.locks import locked
 from cl_runner.methods import Method, history, mask_rule
 from cl_runner.overlap import mask_overlaps
+from cl_runner.record import begin_session
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.resuming import states_of, take_up
@@ -91,13 +93,16 @@ def _run_stack(
 ) -> list[Recorder]:
     clock = Stopwatch(started)
     common, tasks = configs[0], configs[0].benchmark.tasks
+    states = [load_state(directory, config) for directory, config in zip(directories, configs, strict=True)]
+    if len({state and state.position for state in states}) > 1:
+        raise ValueError("runs that stand at different points cannot share a stack")
+    for directory, config, state in zip(directories, configs, states, strict=True):
+        if not (directory / COMPLETE).exists():
+            begin_session(directory, config, goes_on=state is not None)
     device = set_up(common)
     with clock("load"):
         every_seed = sorted({config.seed for config in configs})
         benchmark = make_benchmark(common.benchmark, common.data_dir, every_seed, device)
-    states = [load_state(directory, config) for directory, config in zip(directories, configs, strict=True)]
-    if len({state and state.position for state in states}) > 1:
-        raise ValueError("runs that stand at different points cannot share a stack")
     recorders = [
         Recorder(directory, tasks, benchmark.likelihood.score_name, state)
         for directory, state in zip(directories, states, strict=True)

@@ -20,6 +20,7 @@ from cl_runner.errors import ResourceError
 from cl_runner.evaluation import Score
 from cl_runner.fisher import fisher_diagonal
 from cl_runner.images import ImageBenchmark
+from cl_runner.record import begin_session
 from cl_runner.recording import Recorder
 from cl_runner.results import Run, load_run
 from cl_runner.runner import describe, run_stack
@@ -250,7 +251,8 @@ def test_training_csv_and_learning_curves(run: Run) -> None:
 
 
 def test_run_json(run: Run) -> None:
-    assert set(run.facts["versions"]) == {"cl-runner", "torch", "numpy", "hydra-core", "python"}
+    (session,) = run.facts["sessions"]
+    assert set(session["versions"]) == {"cl-runner", "torch", "numpy", "hydra-core", "python"}
     seconds = run.facts["seconds"]
     assert set(seconds) == {"start", "load", "train", "fisher", "evaluate", "write", "other", "total"}
     assert sum(seconds.values()) == pytest.approx(2 * seconds["total"], abs=0.02)
@@ -406,7 +408,11 @@ def test_a_finished_directory_is_refused(run: Run) -> None:
         Recorder(run.path, TASKS, "accuracy")
 
 
-def test_a_failure_while_writing_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_writing_leaves_no_half_file(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    begin_session(tmp_path / "run", make_config(), goes_on=False)
     recorder = Recorder(tmp_path / "run", 1, "accuracy")
     half = Score(*(torch.tensor([value]) for value in (0.5, 1.0, 10)))
     recorder.scores(0, [half], 0)
