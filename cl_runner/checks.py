@@ -43,7 +43,7 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     check_ranges(config, Config)
     _check_together(config)
     if here:
-        _check_device(config.device)
+        check_device(config.device)
     return config
 
 
@@ -238,7 +238,8 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
             )
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Raises `ConfigError` if this machine does not have the device."""
     if name not in ("cuda", "mps"):
         return
     import torch

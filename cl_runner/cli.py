@@ -8,35 +8,33 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
 
 import hydra
 import psutil
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked, from_composition
+from cl_runner.checks import checked, from_composition
 from cl_runner.collector import without_collector
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
 from cl_runner.errors import (
     ClusterError,
-    ConfigError,
     DivergenceError,
     LockedError,
     RunError,
     StoppedError,
     from_system,
 )
-from cl_runner.files import COMPLETE, mark_failed
+from cl_runner.files import mark_failed
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import listen
+from cl_runner.starting import CheckBeforeStart, leave
 
 _log = logging.getLogger("cl_runner")
 
@@ -45,41 +43,6 @@ def config_dir() -> Path:
     """Where the YAML files are: inside an installed package, or beside it in a checkout."""
     packaged = Path(__file__).parent / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-class CheckBeforeStart(Callback):
-    """Refuses a bad config or a finished run's directory before Hydra creates or overwrites anything.
-
-    Hydra turns a callback's exceptions into warnings, but not `SystemExit`.
-    """
-
-    # Where Hydra writes then, which errors of the system do not tell.
-    directory: ClassVar[Path | None] = None
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Called with the composed config of a single run."""
-        try:
-            checked(config)
-            directory = CheckBeforeStart.directory = Path(config.hydra.run.dir)
-            if (directory / COMPLETE).exists():
-                raise ConfigError(f"hydra.run.dir: {directory} holds a finished run, allowed: another directory")
-        except ConfigError as error:
-            sys.exit(_fail(error))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Called with the config of a sweep, before any of its jobs is composed."""
-        try:
-            check_ranges(config, Config)
-            check_sweeper(config.hydra.sweeper)
-            skips_finished = check_launcher(config.hydra.launcher)
-            directory = CheckBeforeStart.directory = Path(config.hydra.sweep.dir)
-            if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):
-                raise ConfigError(
-                    f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory, or "
-                    "hydra/launcher=stacked, slurm or slurm_local, which run what is missing"
-                )
-        except ConfigError as error:
-            sys.exit(_fail(error))
 
 
 @without_collector()
@@ -112,7 +75,7 @@ def _train(config: Config, in_sweep: bool) -> None:
     from cl_runner.terminal import TerminalProgress, show_results
 
     console = Console()
-    for line in unused_settings(config, HydraConfig.get().overrides.task):
+    for line in unused_settings(config, HydraConfig.get().overrides.task).values():
         _log.warning(line)
         console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
     directory = Path(HydraConfig.get().runtime.output_dir)
@@ -161,6 +124,7 @@ def main() -> int:
             return _fail(from_system(refused))
         return _fail(from_composition(error))
     finally:
+        leave()
         os.environ["HYDRA_FULL_ERROR"] = setting
     return 0
 

@@ -14,6 +14,8 @@ COMPLETE = "metrics.json"
 STATE = "state.safetensors"
 # Held by the process that is at work in a run's directory.
 LOCK = ".lock"
+# In the directory of a sweep: which overrides led to which of its directories.
+JOBS = "jobs.json"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
 

@@ -64,8 +64,8 @@ def idle_settings(config: Config) -> dict[str, str]:
     return {key: reason for key, reason in idle.items() if reason}
 
 
-def unused_settings(config: Config, overrides: Sequence[str]) -> list[str]:
-    """One line for each setting given in `overrides` that this run's method or training does not use."""
+def unused_settings(config: Config, overrides: Sequence[str]) -> dict[str, str]:
+    """By dotted key one line for each setting given in `overrides` that this run's method or training does not use."""
     idle = idle_settings(config)
     given = (override.lstrip("+").partition("=")[0] for override in overrides)
-    return [f"{key} was set but is not used: {idle[key]}" for key in given if key in idle]
+    return {key: f"{key} was set but is not used: {idle[key]}" for key in given if key in idle}

@@ -1,4 +1,4 @@
-"""One process at a time in a run's directory."""
+"""One process at a time in the directory of a run or a sweep."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _PATIENCE = 1
 
 @contextmanager
 def locked(directories: Sequence[Path]) -> Iterator[None]:
-    """Keep other processes out of runs' directories; the system lets them in again when this one dies.
+    """Keep other processes out of directories of runs or sweeps; the system lets them in again when this one dies.
 
     Raises:
         LockedError: another one is in one of them.
@@ -25,10 +25,12 @@ def locked(directories: Sequence[Path]) -> Iterator[None]:
     with ExitStack() as held:
         for directory in directories:
             directory.mkdir(parents=True, exist_ok=True)
+            # The same within this process, which may hold it already.
+            lock = FileLock(directory.absolute() / LOCK, is_singleton=True)
             try:
-                held.enter_context(FileLock(directory / LOCK).acquire(timeout=_PATIENCE))
+                held.enter_context(lock.acquire(timeout=_PATIENCE))
             except Timeout as error:
-                raise LockedError(f"{directory}: another process is at work on this run") from error
+                raise LockedError(f"{directory}: another process is at work here") from error
         yield
 
 

@@ -1,21 +1,24 @@
 """Composing the jobs of a sweep: each gets its directory, one that is wrong is named, one that is finished skipped."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.checks import checked, from_composition
-from cl_runner.config import INCIDENTAL
+from cl_runner.checks import check_device, checked, from_composition
+from cl_runner.config import Config
+from cl_runner.directories import Directories
 from cl_runner.errors import ConfigError, RefusedError, RunError
 from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
 from cl_runner.idle import unused_settings
+from cl_runner.record import Record, write_record
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
 
@@ -23,7 +26,7 @@ _log = logging.getLogger("cl_runner")
 
 
 class Prepared:
-    """The jobs of a sweep, composed by Hydra.
+    """The jobs of a sweep, composed by Hydra. Those that differ in nothing that acts are one.
 
     Args:
         context, sweep: Hydra's, and the sweep's config.
@@ -50,29 +53,35 @@ class Prepared:
         at_work: Collection[Path] = (),
     ) -> None:
         setup_globals()
+        self._context, self._sweep, self._here, self._progress = context, sweep, here, progress
         self._overrides = dict(enumerate(job_overrides, first))
-        self._progress = progress
+        self._at_work = set(at_work)
+        self._directories = Directories(Path(sweep.hydra.sweep.dir), at_work)
         self._returns: dict[int, JobReturn] = {}
-        self._refused = 0
+        # Of jobs that are one, the number of the first by its directory.
+        self._first: dict[Path, int] = {}
+        self._same: dict[int, int] = {}
+        # Why jobs could not be composed, by directory.
+        self._wrong: dict[Path, str] = {}
+        # Lines on settings that do nothing, by key, and the keys of those that do something in some job.
+        self._idle: dict[str, str] = {}
+        self._acting: set[str] = set()
         self.jobs: list[Job] = []
         self.elsewhere: list[Job] = []
-        taken: set[Path] = set()
+        progress.warn(self._directories.damaged.values())
         for number, overrides in self._overrides.items():
             progress.composing(number - first)
             try:
-                self._returns[number], job = _prepared(context, sweep, list(overrides), number, taken, at_work, here)
+                self._prepare(number, list(overrides))
             except RunError as error:
                 progress.failed(number, overrides, str(error))
                 self._returns[number] = _FailedJob(error)
-                self._refused += 1
-                continue
-            if job is None:
-                progress.skipped()
-            elif job.directory in at_work:
-                self.elsewhere.append(job)
-            else:
-                self.jobs.append(job)
-                progress.warn(unused_settings(job.config, overrides))
+        # What one of the swept methods does not use, another does.
+        progress.warn(line for key, line in self._idle.items() if key not in self._acting)
+        if len(self._wrong) < len(self._overrides):
+            self._directories.save()
+            for directory, reason in self._wrong.items():
+                mark_failed(directory, reason)
         configure_log(sweep.hydra.hydra_logging, sweep.hydra.verbose)
 
     def failed(self, job: Job, reason: str) -> None:
@@ -87,87 +96,77 @@ class Prepared:
         Raises:
             RefusedError: no job could be composed.
         """
-        if self._refused == len(self._overrides):
+        if len(self._wrong) == len(self._overrides):
             raise RefusedError
-        return [self._returns[number] for number in sorted(self._returns)]
+        return [self._returns[self._same.get(number, number)] for number in self._overrides]
 
+    def _prepare(self, number: int, overrides: list[str]) -> None:
+        """Have Hydra compose a job and write its directory; nothing is written where a finished run lies, or others are
+        at work.
 
-def _prepared(
-    context: HydraContext,
-    sweep: DictConfig,
-    overrides: list[str],
-    number: int,
-    taken: set[Path],
-    at_work: Collection[Path],
-    here: bool,
-) -> tuple[JobReturn, Job | None]:
-    """Have Hydra compose a job and write its directory, which joins those `taken` by others; no job where a finished
-    run lies, and nothing is written where others are at work.
-
-    Raises:
-        ConfigError: a setting is wrong, or the finished run has others.
-    """
-    directory = Path(sweep.hydra.sweep.dir) / str(number)
-    try:
-        composed = context.config_loader.load_sweep_config(sweep, overrides)
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = number
-        directory = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
-        if directory in taken:
-            raise ConfigError(f"hydra.sweep.subdir: gives {directory} to two jobs, allowed: one for each")
-        known = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-        finished = (directory / COMPLETE).exists()
-        if finished or directory in at_work:
-            _check_same(directory, composed)
-            taken.add(directory)
+        Raises:
+            ConfigError: a setting is wrong.
+        """
+        try:
+            composed = self._context.config_loader.load_sweep_config(self._sweep, overrides)
+            config = checked(composed, here=False)
+            known = self._directories.of(config)
+            finished = known is not None and (known / COMPLETE).exists()
+            if self._here and not finished:
+                check_device(config.device)
+            directory = known or self._directories.new(composed, number, config)
+        except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            reason = error if isinstance(error, ConfigError) else from_composition(error)
+            place = self._directories.of_failed(overrides, number)
+            self._directories.leads(overrides, place)
+            self._wrong[place] = str(reason)
+            raise reason from error
+        self._directories.leads(overrides, directory)
+        self._note_unused(config, overrides)
+        if directory in self._first:
+            self._same[number] = self._first[directory]
+            self._progress.same()
+            return
+        self._first[directory] = number
+        job = Job(number, config, directory)
+        self._returns[number] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        if known and directory not in self._at_work:
+            self._progress.found(directory, finished=finished)
         if finished:
-            return known, None
-        config = checked(composed, here=here)
-        if directory in at_work:
-            return known, Job(number, config, directory)
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        reason = error if isinstance(error, ConfigError) else from_composition(error)
-        if directory not in {*taken, *at_work} and not (directory / COMPLETE).exists():
-            mark_failed(directory, str(reason))
-        raise reason from error
+            return
+        if directory in self._at_work:
+            self.elsewhere.append(job)
+            return
+        self._returns[number] = self._written(composed, job, overrides)
+        if not known:
+            write_record(directory, Record(config))
+        self.jobs.append(job)
 
-    def log_warnings(_: DictConfig) -> None:
-        for line in unused_settings(config, overrides):
-            _log.warning(line)
+    def _note_unused(self, config: Config, overrides: Sequence[str]) -> None:
+        """Remember which of the settings given do nothing in this job, and which do something."""
+        idle = unused_settings(config, overrides)
+        self._idle = idle | self._idle
+        self._acting |= {override.partition("=")[0].lstrip("+") for override in overrides} - idle.keys()
 
-    taken.add(directory)
-    with naming(directory):
-        # The reason of an earlier try says nothing of this one.
-        (directory / FAILED).unlink(missing_ok=True)
-        result = run_job(
-            task_function=log_warnings,
-            config=composed,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=context,
-        )
-    return result, Job(number, config, directory)
+    def _written(self, composed: DictConfig, job: Job, overrides: Sequence[str]) -> JobReturn:
+        """What Hydra gives of a job whose directory it has written."""
 
+        def log_warnings(_: DictConfig) -> None:
+            for line in unused_settings(job.config, overrides).values():
+                _log.warning(line)
 
-def _check_same(directory: Path, composed: DictConfig) -> None:
-    before, now = (
-        dict(_flat(OmegaConf.to_container(config)))
-        for config in (OmegaConf.load(directory / ".hydra" / "config.yaml"), composed)
-    )
-    for key in now:
-        if key in before and before[key] != now[key] and key not in INCIDENTAL:
-            raise ConfigError(
-                f"{key}: got {now[key]}, but {directory} holds a run with {before[key]}, "
-                "allowed: the same settings, or another hydra.sweep.dir"
+        with naming(job.directory):
+            with open_dict(composed):
+                composed.hydra.sweep.subdir = os.path.relpath(job.directory, composed.hydra.sweep.dir)
+            # The reason of an earlier try says nothing of this one.
+            (job.directory / FAILED).unlink(missing_ok=True)
+            return run_job(
+                task_function=log_warnings,
+                config=composed,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self._context,
             )
-
-
-def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 class _FailedJob(JobReturn):

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from cl_runner.config import Config
 from cl_runner.files import COMPLETE
 from cl_runner.metrics import SCORES, ScoreName
+from cl_runner.record import read_record
 
 
 class MLP(torch.nn.Module):
@@ -47,10 +47,7 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The settings of the run."""
-        stored = OmegaConf.load(self.path / ".hydra" / "config.yaml")
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), stored))
-        assert isinstance(config, Config)
-        return config
+        return read_record(self.path).settings
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def launch(
     with SweepProgress(Console(stderr=True), len(job_overrides)) as progress:
         (directory / FOLDER).mkdir(parents=True, exist_ok=True)
         # Of two processes that start the same sweep, the second finds with the cluster what the first submitted.
-        with FileLock(directory / FOLDER / LOCK):
+        with FileLock(directory.absolute() / LOCK):
             at_work = _at_work(directory)
             here = cluster == "local"
             prepared = Prepared(context, sweep, job_overrides, first, progress, here=here, at_work=at_work)

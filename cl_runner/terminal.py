@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -102,7 +103,9 @@ class SweepProgress(_Bar):
         if not console.is_terminal:
             self._print(f"composing {jobs} jobs")
         self._work: dict[int, float] = {}
-        self._done = self._skipped = 0
+        self._done = self._same = 0
+        self._finished: list[str] = []
+        self._begun: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._started = time.perf_counter()
@@ -122,9 +125,13 @@ class SweepProgress(_Bar):
                 self._print(f"[yellow]warning:[/yellow] {line}")
             self._warned.add(line)
 
-    def skipped(self) -> None:
-        """A job was finished before."""
-        self._skipped += 1
+    def found(self, directory: Path, *, finished: bool) -> None:
+        """A job was begun before, and finished perhaps."""
+        (self._finished if finished else self._begun).append(directory.name)
+
+    def same(self) -> None:
+        """A job differs from an earlier one in nothing that acts."""
+        self._same += 1
 
     def failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
         """A job has failed."""
@@ -141,8 +148,16 @@ class SweepProgress(_Bar):
         self._runs = sum(map(len, stacks))
         self._started = time.perf_counter()
         self._bar.reset(self._total, total=self._runs, description="training", speed="")
-        finished = f", {self._skipped} finished before" if self._skipped else ""
+        finished = f", {len(self._finished)} finished before" if self._finished else ""
         self._print(f"{_counted(self._runs, 'run')} in {_counted(len(stacks), 'stack')}{finished}")
+        for names, words in ((self._finished, "finished"), (self._begun, "goes on")):
+            if names:
+                self._print(f"found again, {words}: {in_ranges(names)}")
+        if self._same:
+            self._print(
+                f"{_counted(self._same, 'job')} that would repeat others, as what they differ in is not used, "
+                f"{'is' if self._same == 1 else 'are'} left out"
+            )
 
     def submitted(self, stacks: Sequence[Sequence[Job]], ids: Sequence[str]) -> None:
         """Stacks were submitted, as array tasks by these ids."""
@@ -178,11 +193,12 @@ class SweepProgress(_Bar):
         for reason, count in self._reasons.items():
             if count > 1:
                 self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {escape(reason)}")
-        complete, failures = self._done + self._skipped, sum(self._reasons.values())
+        complete, failures = self._done + len(self._finished), sum(self._reasons.values())
+        jobs = self._jobs - self._same
         failed = f", [red]{failures} failed[/red]" if failures else ""
-        said = f"{complete} of {self._jobs} runs complete{failed}, in [bold]{directory}[/bold]"
+        said = f"{complete} of {jobs} runs complete{failed}, in [bold]{directory}[/bold]"
         following = f"\nfor tables and figures: cl-report {directory}" if complete else ""
-        if complete + failures < self._jobs:
+        if complete + failures < jobs:
             following = f"\nhow far the others are: cl-report --status {directory}"
         Console().print(said + following, highlight=False, soft_wrap=True)
 
@@ -224,6 +240,20 @@ def show_results(
     console.print(
         f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
     )
+
+
+def in_ranges(names: Iterable[str]) -> str:
+    """`0-3, 7` for the names 0, 1, 2, 3 and 7; other names as they are."""
+    return ", ".join(_ranges(list(names)))
+
+
+def _ranges(names: Sequence[str]) -> Iterator[str]:
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    # Neighbours have the same distance from their place in the list.
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        numbered = [number for _, number in run]
+        yield str(numbered[0]) if len(numbered) == 1 else f"{numbered[0]}-{numbered[-1]}"
+    yield from (name for name in names if not name.isdecimal())
 
 
 def _counted(number: int, thing: str) -> str:

@@ -116,20 +116,87 @@ def test_started_again_it_runs_what_is_missing(cl_run: Runner, tmp_path: Path) -
     assert [load_run(tmp_path / "sweep" / number).config.freeze for number in "012"] == [0.3, 0.6, 0.9]
 
 
-def test_a_finished_run_of_other_settings_is_left_alone(cl_run: Runner, tmp_path: Path) -> None:
+def freezes(sweep: Path) -> dict[str, float]:
+    return {folder.name: load_run(folder).config.freeze for folder in sweep.iterdir() if folder.is_dir()}
+
+
+def test_a_job_is_known_by_its_settings_and_not_by_its_number(cl_run: Runner, tmp_path: Path) -> None:
     assert cl_run(*HERE, "method=global_mask", "freeze=0.3,0.6")[0] == 0
+    before = {number: contents(tmp_path / "sweep" / number) for number in "01"}
+    code, output, error = cl_run(*HERE, "method=global_mask", "freeze=0.6,0.8,0.3,0.9")
+    assert code == 0
+    assert "2 runs in 1 stack, 2 finished before\nfound again, finished: 0-1\n" in error
+    assert "4 of 4 runs complete" in output
+    assert freezes(tmp_path / "sweep") == {"0": 0.3, "1": 0.6, "2": 0.8, "3": 0.9}
+    assert {number: contents(tmp_path / "sweep" / number) for number in "01"} == before
+    # A sweep of others leaves them alone too.
+    code, output, error = cl_run(*HERE, "method=global_mask", "freeze=0.1")
+    assert (code, "1 of 1 runs complete" in output, "found again" in error) == (0, True, False)
+    assert freezes(tmp_path / "sweep")["4"] == 0.1
+
+
+def test_more_seeds_later(cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run(*HERE, "method=ewc,global_mask", "seed=range(0,2)")[0] == 0
+    code, output, error = cl_run(*HERE, "method=ewc,global_mask", "seed=range(0,4)")
+    assert code == 0
+    assert "4 runs in 1 stack, 4 finished before" in error
+    assert "8 of 8 runs complete" in output
+    configs = [load_run(folder).config for folder in (tmp_path / "sweep").iterdir() if folder.is_dir()]
+    found = sorted((config.method.name, config.seed) for config in configs)
+    assert found == [(method, seed) for method in ("ewc", "global_mask") for seed in range(4)]
+
+
+def test_settings_are_what_they_were_resolved_to(
+    cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in ("3", "4"):
+        monkeypatch.setenv("SEED", seed)
+        code, output, _ = cl_run(*HERE, "seed=${oc.env:SEED}", "method=ewc,finetune", "hydra.output_subdir=null")
+        assert code == 0
+        assert "2 of 2 runs complete" in output
+    monkeypatch.delenv("SEED")
+    assert [load_run(tmp_path / "sweep" / number).config.seed for number in "0123"] == [3, 3, 4, 4]
+
+
+def test_jobs_that_differ_in_what_is_not_used_are_trained_once(cl_run: Runner, tmp_path: Path) -> None:
+    code, output, error = cl_run(*HERE, "method=ewc,global_mask", "freeze=0.3,0.6,0.9")
+    assert code == 0
+    assert "4 runs in 1 stack" in error
+    assert "2 jobs that would repeat others, as what they differ in is not used, are left out" in error
+    assert "freeze was set but is not used" not in error
+    assert "4 of 4 runs complete" in output
+    assert sorted(freezes(tmp_path / "sweep")) == ["0", "3", "4", "5"]
+    # One of the others it is, if the first of them is what is asked for next.
+    assert "0 runs in 0 stacks, 1 finished before" in cl_run(*HERE, "method=ewc", "freeze=0.9")[2]
+
+
+def test_a_run_in_a_directory_that_is_at_work_is_refused(cl_run: Runner, tmp_path: Path) -> None:
+    from test_locks import held_by_another_process
+
+    with held_by_another_process(tmp_path / "sweep"):
+        code, _, error = cl_run(*HERE, "seed=0,1")
+        assert (code, error) == (1, "error: sweep: another process is at work here\n")
+        assert cl_run("-m", "seed=0,1", *QUICK, "hydra.sweep.dir=sweep")[0] == 1
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == [".lock"]
+
+
+def test_an_unreadable_record_is_named_and_its_directory_left_alone(cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run(*HERE, "seed=0,1")[0] == 0
+    record = tmp_path / "sweep" / "1" / "run.json"
+    record.write_text(record.read_text().replace('"seed": 1', '"seed": 2'))
     before = contents(tmp_path / "sweep" / "1")
-    code, _, error = cl_run(*HERE, "method=global_mask", "freeze=0.3,0.8")
-    assert code == 2
-    message = "freeze: got 0.8, but sweep/1 holds a run with 0.6, allowed: the same settings, or another"
-    assert message in error
+    code, _, error = cl_run(*HERE, "seed=0,1")
+    assert code == 0
+    assert "sweep/1/run.json: it is damaged" in error
+    assert "1 run in 1 stack, 1 finished before" in error
     assert contents(tmp_path / "sweep" / "1") == before
+    assert load_run(tmp_path / "sweep" / "2").config.seed == 1
 
 
 def test_a_refused_sweep_leaves_the_record_of_the_one_before(cl_run: Runner, tmp_path: Path) -> None:
     assert cl_run(*HERE, "method=global_mask", "freeze=0.3,0.6")[0] == 0
     before = contents(tmp_path / "sweep")
-    assert cl_run(*HERE, "method=global_mask", "freeze=0.4,0.8")[0] == 2
+    assert cl_run(*HERE, "method=global_mask", "freeze=1.4,1.8")[0] == 2
     assert contents(tmp_path / "sweep") == before
 
 

@@ -12,7 +12,7 @@ from test_grids import PRESET, write_preset
 
 from cl_runner.files import COMPLETE, FAILED
 from cl_runner.report.cli import main
-from cl_runner.report.status import in_ranges
+from cl_runner.terminal import in_ranges
 
 __all__ = ["cl_run"]
 

@@ -70,7 +70,7 @@ def test_a_sweep_is_shown_as_a_whole(
         progress.composing(3)
         progress.warn(["freeze was set but is not used"])
         progress.warn(["freeze was set but is not used"])
-        progress.skipped()
+        progress.found(Path("sweep/5"), finished=True)
         progress.failed(6, ["freeze=2"], "freeze: got 2.0")
         progress.computing([jobs[:2], jobs[2:]])
         progress.advance(jobs[:2], 0.5)
@@ -82,6 +82,7 @@ def test_a_sweep_is_shown_as_a_whole(
     assert shown.count("freeze was set but is not used") == 1
     assert "job 6 (freeze=2): freeze: got 2.0" in shown
     assert "5 runs in 2 stacks, 1 finished before" in shown
+    assert "found again, finished: 5" in shown
     assert "runs/min" in shown
     # One run's worth of the first stack and all three of the second.
     assert ("80%" if is_terminal else "4 of 5 runs computed, ") in shown

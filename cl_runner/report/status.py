@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cl_runner.directories import led
 from cl_runner.errors import ConfigError
 from cl_runner.status import JobStatus, State, statuses
-from cl_runner.terminal import print_whole
+from cl_runner.terminal import in_ranges, print_whole
 from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 
 _SWEEP = "multirun.yaml"
@@ -53,8 +54,8 @@ def _sweeps(folder: Path) -> list[Path]:
 
 
 def _show(console: Console, sweep: Path) -> None:
-    jobs, (number, again) = statuses(sweep), _asked(sweep)
-    never = _never_begun(jobs, number)
+    jobs, (asked, again) = statuses(sweep), _asked(sweep)
+    never = _never_begun(sweep, jobs, asked)
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
     words += [f"{len(never)} never begun"] if never else []
@@ -74,22 +75,26 @@ def _show(console: Console, sweep: Path) -> None:
         console.print(f"\nto run what is missing:\n  {again}", markup=False, soft_wrap=True)
 
 
-def _asked(sweep: Path) -> tuple[int, str]:
-    """How many jobs a sweep has, and its command line."""
+def _asked(sweep: Path) -> tuple[list[list[str]], str]:
+    """The overrides of each job of the sweep that was last started there, and its command line."""
     try:
         asked = yaml.safe_load((sweep / _SWEEP).read_text(encoding="utf-8"))["hydra"]
-        return _number_of_jobs(asked), command(sweep, asked)
+        return _jobs(asked), command(sweep, asked)
     except (yaml.YAMLError, LookupError, TypeError):
         # Half of it was written, on a disk that was full.
-        return 0, f"{sweep / _SWEEP} cannot be read: start the sweep by its command, with hydra.sweep.dir={sweep}"
+        return [], f"{sweep / _SWEEP} cannot be read: start the sweep by its command, with hydra.sweep.dir={sweep}"
 
 
-def _never_begun(jobs: Sequence[JobStatus], number: int) -> list[str]:
-    """The numbers of those of a sweep's jobs that have no directory, where directories are named by number."""
-    names = [job.directory.name for job in jobs]
-    if all(name.isdecimal() for name in names):
-        return [str(job) for job in range(number) if str(job) not in set(names)]
-    return ["?"] * (number - len(jobs))
+def _never_begun(sweep: Path, jobs: Sequence[JobStatus], asked: Sequence[Sequence[str]]) -> list[str]:
+    """The numbers of those of a sweep's jobs that have no directory."""
+    present = {job.directory for job in jobs}
+    # Launchers other than ours name directories by the number.
+    places = {frozenset(overrides): directory for overrides, directory in led(sweep)}
+    return [
+        str(number)
+        for number, overrides in enumerate(asked)
+        if places.get(frozenset(overrides), sweep / str(number) if not places else None) not in present
+    ]
 
 
 def _alike(job: JobStatus) -> tuple[State, str, str]:
@@ -104,12 +109,12 @@ def _in_order(jobs: Iterable[JobStatus]) -> list[JobStatus]:
     return sorted(jobs, key=lambda job: (_STATES.index(job.state), first[_alike(job)]))
 
 
-def _number_of_jobs(asked: Mapping[str, Any]) -> int:
-    """How many jobs the sweep has; 0 if its sweeper is not ours, and nobody knows."""
+def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
+    """The overrides of each job of a sweep; none if its sweeper is not ours, and nobody knows."""
     sweeper = asked["sweeper"]
     if not sweeper["_target_"].endswith(GridSweeper.__name__):
-        return 0
-    return len(union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"]))
+        return []
+    return union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"])
 
 
 def command(sweep: Path, asked: Mapping[str, Any]) -> str:
@@ -128,17 +133,3 @@ def _value(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def in_ranges(names: Iterable[str]) -> str:
-    """`0-3, 7` for the names 0, 1, 2, 3 and 7; other names as they are."""
-    return ", ".join(_ranges(list(names)))
-
-
-def _ranges(names: Sequence[str]) -> Iterator[str]:
-    numbers = sorted(int(name) for name in names if name.isdecimal())
-    # Neighbours have the same distance from their place in the list.
-    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
-        numbered = [number for _, number in run]
-        yield str(numbered[0]) if len(numbered) == 1 else f"{numbered[0]}-{numbered[-1]}"
-    yield from (name for name in names if not name.isdecimal())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
+from cl_runner.directories import led
 from cl_runner.files import COMPLETE, write_atomically
 from cl_runner.report.collect import collect
 from cl_runner.report.settings import BOOKKEEPING, distinguishing, labels
@@ -39,7 +40,9 @@ def jobs(folder: Path) -> dict[Path, str]:
     found = union_of_grids(hydra.sweeper.params, hydra.sweeper.grids, hydra.overrides.task)
     common = set.intersection(*map(set, found))
     names = [" ".join(entry for entry in job if entry not in common) for job in found]
-    return {folder / str(number): name for number, name in enumerate(names)}
+    places = {frozenset(overrides): directory for overrides, directory in led(folder)}
+    directories = [places.get(frozenset(job), folder / f"never begun {number}") for number, job in enumerate(found)]
+    return dict(zip(directories, names, strict=True))
 
 
 def command(folder: Path) -> str:

@@ -1,0 +1,113 @@
+"""Which directory of a sweep is whose: a job is known by the settings that act in it, and not by its number.
+
+So a sweep that is started again with more values, or others, finds what was trained before, whatever the order, and
+what is new gets the next number that is free. `jobs.json` in the sweep's directory tells which overrides led where.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, open_dict
+
+from cl_runner.config import Config
+from cl_runner.errors import ConfigError, DamagedError
+from cl_runner.files import JOBS, run_directories, write_atomically
+from cl_runner.idle import acting_settings
+from cl_runner.record import read_record
+
+
+class Directories:
+    """The directories of a sweep's runs.
+
+    Args:
+        sweep: the sweep's directory.
+        at_work: those in it that are computed elsewhere, or are to be.
+
+    Attributes:
+        damaged: why a run's settings cannot be read, by its directory, which is left alone.
+    """
+
+    def __init__(self, sweep: Path, at_work: Collection[Path]) -> None:
+        self._sweep, self._taken = sweep, set(at_work)
+        self._of: dict[str, Path] = {}
+        self._led = {frozenset(overrides): directory for overrides, directory in led(sweep)}
+        self.damaged: dict[Path, str] = {}
+        for directory in run_directories([sweep]):
+            try:
+                self._of.setdefault(_key(read_record(directory).settings), directory)
+            except FileNotFoundError:
+                # Of a job that failed before it was known what it is.
+                continue
+            except DamagedError as error:
+                self.damaged[directory] = str(error)
+            self._taken.add(directory)
+        numbers = [int(directory.name) for directory in self._taken if directory.name.isdecimal()]
+        self._next = max(numbers, default=-1) + 1
+
+    def of(self, config: Config) -> Path | None:
+        """Where this run lies; None if nowhere."""
+        return self._of.get(_key(config))
+
+    def new(self, composed: DictConfig, number: int, config: Config) -> Path:
+        """A directory for a run that has none: that of its job's number, or of the next that is free, which `composed`
+        is told.
+
+        Raises:
+            ConfigError: the settings give it one that is another's, whatever its number.
+        """
+        before = None
+        for candidate in self._candidates(number):
+            with open_dict(composed):
+                composed.hydra.job.id = composed.hydra.job.num = candidate
+            directory = self._sweep / str(composed.hydra.sweep.subdir)
+            if directory == before:
+                raise ConfigError(f"hydra.sweep.subdir: gives {directory} to two jobs, allowed: one for each")
+            if directory not in self._taken:
+                break
+            before = directory
+        self._taken.add(directory)
+        self._of[_key(config)] = directory
+        return directory
+
+    def of_failed(self, overrides: Sequence[str], number: int) -> Path:
+        """A directory for the reason why a job could not be composed: the same each time."""
+        directory = self._led.get(frozenset(overrides))
+        numbers = self._candidates(number)
+        while directory is None or directory in self._taken:
+            directory = self._sweep / str(next(numbers))
+        self._taken.add(directory)
+        return directory
+
+    def leads(self, overrides: Sequence[str], directory: Path) -> None:
+        """A job of these overrides has this directory."""
+        self._led[frozenset(overrides)] = directory
+
+    def save(self) -> None:
+        """Write down where all jobs of the sweep, these and earlier ones, were led."""
+        entries = [
+            {"overrides": sorted(overrides), "directory": os.path.relpath(directory, self._sweep)}
+            for overrides, directory in self._led.items()
+        ]
+        write_atomically(self._sweep / JOBS, (json.dumps(entries, indent=1) + "\n").encode())
+
+    def _candidates(self, number: int) -> Iterator[int]:
+        yield number
+        while True:
+            self._next += 1
+            yield self._next - 1
+
+
+def led(sweep: Path) -> list[tuple[list[str], Path]]:
+    """Overrides of the jobs of a sweep and where they led, as far as that was written down and can be read."""
+    try:
+        entries = json.loads((sweep / JOBS).read_text(encoding="utf-8"))
+        return [(list(map(str, entry["overrides"])), sweep / str(entry["directory"])) for entry in entries]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _key(config: Config) -> str:
+    """The same text for two runs that are one."""
+    return json.dumps(acting_settings(config), sort_keys=True)
