@@ -34,6 +34,7 @@ from cl_runner.errors import (
 from cl_runner.files import mark_failed
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import listen
+from cl_runner.record import taken_up_by_others
 from cl_runner.starting import CheckBeforeStart, leave
 
 _log = logging.getLogger("cl_runner")
@@ -75,10 +76,11 @@ def _train(config: Config, in_sweep: bool) -> None:
     from cl_runner.terminal import TerminalProgress, show_results
 
     console = Console()
-    for line in unused_settings(config, HydraConfig.get().overrides.task).values():
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    unused = unused_settings(config, HydraConfig.get().overrides.task).values()
+    for line in filter(None, [*unused, taken_up_by_others(directory)]):
         _log.warning(line)
         console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
-    directory = Path(HydraConfig.get().runtime.output_dir)
     draw = config.plots == "all" or (config.plots == "auto" and not in_sweep)
     with TerminalProgress(console) as progress:
         started = None if in_sweep else IMPORTED

@@ -18,7 +18,7 @@ from cl_runner.directories import Directories
 from cl_runner.errors import ConfigError, RefusedError, RunError
 from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
 from cl_runner.idle import unused_settings
-from cl_runner.record import Record, write_record
+from cl_runner.record import Record, taken_up_by_others, write_record
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
 
@@ -137,6 +137,7 @@ class Prepared:
         if directory in self._at_work:
             self.elsewhere.append(job)
             return
+        self._progress.warn(filter(None, [taken_up_by_others(directory)]))
         self._returns[number] = self._written(composed, job, overrides)
         if not known:
             write_record(directory, Record(config))

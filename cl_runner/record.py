@@ -17,7 +17,7 @@ from cl_runner.config import Config, values_before
 from cl_runner.errors import DamagedError
 from cl_runner.files import COMPLETE, FAILED, RECORD, STATE, write_atomically
 from cl_runner.idle import flat
-from cl_runner.versions import session
+from cl_runner.versions import changes, session
 
 _FORMAT = 1
 # What a run's numbers are not read from, or what has a check of its own.
@@ -69,6 +69,17 @@ def read_record(directory: Path) -> Record:
         raise DamagedError(f"{file}: it is damaged (its checksum differs)")
     parts = {name: content.pop(name) for name in ("settings", "sessions", "files")}
     return Record(_typed(parts["settings"], file), parts["sessions"], content, parts["files"])
+
+
+def taken_up_by_others(directory: Path) -> str:
+    """In which versions whoever would go on with the unfinished run in `directory` differs from who began it, in one
+    line; empty if in none, or if it would begin anew.
+    """
+    sessions = sessions_of(directory) if (directory / STATE).exists() else []
+    differing = changes(sessions[-1], session()) if sessions else ""
+    if not differing:
+        return ""
+    return f"{directory} goes on by other code than it was begun ({differing}): it may not be what either gives alone"
 
 
 def begin_session(directory: Path, config: Config, *, goes_on: bool) -> None:
