@@ -92,6 +92,12 @@ class Layout:
             start += runs * out
         return views
 
+    @property
+    def output_layer(self) -> slice:
+        """Where the last layer lies in a buffer: at its end, with the filling."""
+        into, out = self.shapes[-1]
+        return slice(self.runs * (self.per_run - out * (into + 1)), self.numel)
+
     def spread(self, values: Tensor) -> Tensor:
         """A buffer in which each parameter holds its run's entry of `values` `(R,)`; the filling is 1, to divide by."""
         buffer = values.new_ones(self.numel)

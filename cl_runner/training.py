@@ -15,6 +15,7 @@ from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
 from cl_runner.methods import Method
 from cl_runner.optimizers import make_optimizer
+from cl_runner.outputs import IdleOutputs, outputs_in_use
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
 
@@ -61,7 +62,8 @@ def train_task(
     moment: Moment | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch | Moment]:
-    """Train on the samples of `tasks`, in a fresh order each epoch, with a fresh optimiser.
+    """Train on the samples of `tasks`, in a fresh order each epoch, with a fresh optimiser. Outputs that these tasks do
+    not use stay as they are.
 
     Args:
         stack, method, benchmark: the runs.
@@ -88,6 +90,7 @@ def train_task(
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     optimizer = make_optimizer(stack.parameters, stack.gradient, config)
+    idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:
         optimizer.restore(moment.optimizer, moment.count)
@@ -103,6 +106,7 @@ def train_task(
         method.before_step()
         optimizer.step()
         method.after_step()
+        idle.put_back()
 
     take_step = CapturedStep(step) if stack.parameters.is_cuda else step
     for number in range(done + 1, epochs + 1):

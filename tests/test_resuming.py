@@ -76,6 +76,7 @@ def folders(place: Path, count: int) -> list[Path]:
         [],
         ["train.optimizer=sgd", "train.momentum=0.9", "train.learning_rate=0.1"],
         ["train.optimizer=sgd", "train.epochs=null", "train.iterations=5"],
+        ["benchmark=split_digits", "benchmark.scenario=task", "train.weight_decay=0.1", "train.batch_size=8"],
         ["benchmark=regression", "train.first_epochs=6", "train.epochs=4", "benchmark.tasks=2"],
     ],
 )
