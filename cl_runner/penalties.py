@@ -90,7 +90,8 @@ class QuadraticPenalty:
         # What is left when both quadratics are at their common minimum; online EWC forgets it.
         left = torch.where(self._online, 0.0, kept * share * offset.square())
         self.constant += 0.5 * self._layout.totals(left)
-        self.centre += share * offset
+        # Exact where the share is 1, so that the latest parameters are not pulled by a rounding, which Adam blows up.
+        self.centre = torch.lerp(self.centre, parameters, share)
         self.precision = precision
 
     def add_gradient(self, parameters: Tensor, gradient: Tensor) -> None:

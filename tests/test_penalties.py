@@ -26,7 +26,7 @@ def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltyRule) -> Qu
     """Of three runs with `STRENGTH`; all of one kind, or each of its own."""
     each = kinds if len(kinds) == 3 else kinds * 3
     rules = [replace(kind, strength=float(value)) for kind, value in zip(each, STRENGTH, strict=True)]
-    found = QuadraticPenalty(LAYOUT, rules, STRENGTH)
+    found = QuadraticPenalty(LAYOUT, rules, STRENGTH.to(tasks[0][0].dtype))
     for parameters, fisher in tasks:
         found.consolidate(parameters, fisher)
     return found
@@ -69,6 +69,36 @@ def test_no_pull_at_the_anchor_of_a_single_task() -> None:
     penalty = penalty_after([(parameters.float(), fisher.float())], EWC)
     assert not gradient_of(penalty, penalty.centre).any()
     assert not penalty.value(penalty.centre).any()
+
+
+@pytest.mark.parametrize("kind", [EWC, ONLINE, AVERAGE, L2])
+def test_no_pull_at_the_latest_parameters_where_earlier_tasks_have_no_weight(kind: PenaltyRule) -> None:
+    # Of EWC where the earlier tasks' information is zero; of L2, where every task weighs the same, while there is one;
+    # of online EWC everywhere.
+    tasks = [(parameters.float(), fisher.float()) for parameters, fisher in random_tasks(3)]
+    alone = torch.rand(LAYOUT.numel, generator=torch.Generator().manual_seed(1)) < 0.5
+    tasks = [(parameters, fisher * ~alone) for parameters, fisher in tasks[:-1]] + tasks[-1:]
+    if kind == L2:
+        tasks, alone = tasks[-1:], torch.ones_like(alone)
+    if kind.kind == "online_ewc":
+        alone = torch.ones_like(alone)
+    penalty = penalty_after(tasks, kind)
+    latest = tasks[-1][0].to(penalty.centre)
+    pull = torch.zeros_like(latest)
+    penalty.add_gradient(latest, pull)
+    assert not pull[alone].any()
+    penalty.add_gradient(latest + 1, pull)
+    assert pull[alone].any()
+
+
+def test_what_does_not_move_keeps_its_centre() -> None:
+    # Outputs out of use, for example, which L2 weighs by every task all the same.
+    parameters = random_tasks(1)[0][0].float()
+    fishers = [fisher.float() for _, fisher in random_tasks(5)]
+    for kind in (EWC, ONLINE, AVERAGE, L2):
+        penalty = penalty_after([(parameters, fisher) for fisher in fishers], kind)
+        assert torch.equal(penalty.centre, parameters)
+        assert not penalty.constant.any()
 
 
 def test_a_moving_average_begins_with_the_first_task() -> None:
