@@ -88,6 +88,10 @@ class BenchmarkConfig:
     train_samples: int | None = field(metadata=_within(10))
     test_samples: int | None = field(metadata=_within(10))
 
+    def outputs_of(self, tasks: int) -> int:
+        """How many outputs, the first ones, belong to the first so many tasks: all where tasks share a head."""
+        return self.classes_per_task * (1 if self.scenario == "domain" else tasks)
+
 
 @dataclass
 class ModelConfig:
@@ -137,6 +141,7 @@ class MethodConfig:
     mask_source: str = field(metadata=_one_of("latest", "sum", "max", "union"))
     unit: str = field(metadata=_one_of("parameter", "neuron"))
     soft: bool
+    unused: str = field(metadata=_one_of("free", "counted") | _before("counted"))
     l1_lambda: float = field(metadata=_within(0))
 
 

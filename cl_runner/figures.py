@@ -30,7 +30,8 @@ def draw_figures(run: Run, title: str) -> None:
     """
     draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
     histograms = [
-        [log_histogram(layer) for layer in joined_layers(significance)] for significance in run.significance.values()
+        [log_histogram(layer) for layer in joined_layers(significance, run.config.benchmark.outputs_of(task))]
+        for task, significance in run.significance.items()
     ]
     draw_significance(histograms, title, run.path / "significance_histograms.png")
     draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
@@ -112,7 +113,7 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, 
     figure.text(
         0.5,
         0.45 / height,
-        "log10 of significance (Fisher diagonal); upright: share of the layer's parameters",
+        "log10 of significance (Fisher diagonal); upright: share of the layer's parameters in use",
         ha="center",
         fontsize=9,
     )

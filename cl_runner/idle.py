@@ -44,6 +44,12 @@ def idle_settings(config: Config) -> dict[str, str]:
         no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
     elif method.ewc_lambda == 0:
         no_penalty = "method.ewc_lambda=0 pulls at nothing"
+    every_output = ""
+    if config.benchmark.scenario == "domain":
+        every_output = "with benchmark.scenario=domain all outputs are in use from the first task on"
+    elif config.freeze == 0:
+        # A soft mask's threshold is the largest significance then, which an output out of use does not have.
+        every_output = "freeze=0 freezes nothing"
     online = method.penalty == "online_ewc"
     summed, averaged = (f"method.penalty=online_ewc with method.update={update}" for update in ("sum", "average"))
     idle = {
@@ -52,6 +58,7 @@ def idle_settings(config: Config) -> dict[str, str]:
         "method.mask_source": no_mask,
         "method.unit": no_mask,
         "method.soft": no_mask if method.mask == "none" else "",
+        "method.unused": no_mask or every_output,
         "method.ewc_lambda": no_penalty if method.penalty == "none" else "",
         "method.penalty": no_penalty if method.penalty != "none" else "",
         "method.update": no_penalty if online else "only method.penalty=online_ewc uses it",

@@ -46,7 +46,7 @@ class ImageBenchmark:
         self.device, self.dtype = torch.device(device), dtype
         self.side = dataset.info.side
         self.inputs = self.side**2
-        self.outputs = self.classes_per_task * (1 if self.scenario == "domain" else self.tasks)
+        self.outputs = config.outputs_of(config.tasks)
         self.likelihood = Categorical()
         self._splits = {
             train: Split(split.images.to(self.device), split.labels.to(self.device))

@@ -4,6 +4,11 @@ A mask freezes the most significant fraction of all parameters of a network (glo
 Linear's weight and bias together (layer-wise). It ranks single parameters or whole neurons, a row of the
 weight with its bias, by their summed significance. A hard mask leaves the rest free; a soft one slows the rest down
 in proportion to its significance.
+
+Of the output layer only outputs that some task so far has had are ranked and counted. Those of tasks to come have
+significance zero, which says that they were not trained, and not that they may be frozen: a layer-wise mask, which has
+to freeze its share of the layer, would take them once the others are frozen, and a soft one would find its threshold
+among them, at zero. `unused="counted"` does that all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,6 +52,7 @@ class MaskRule:
     source: str
     unit: str
     soft: bool
+    unused: str
 
     @property
     def active(self) -> bool:
@@ -54,15 +60,19 @@ class MaskRule:
         return self.kind != "none" and (self.fraction > 0 or self.soft)
 
 
-def unit_significance(layers: Sequence[Layer], unit: str) -> list[Tensor]:
-    """Significance of each layer's units, `(n_l,)`.
+def unit_significance(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[Tensor]:
+    """Significance of the units of each layer that a rule counts, `(n_l,)`: of the output layer, L, units of the first
+    `used` of its outputs, so that n_L = used · (in + 1) parameters or `used` neurons; all with `unused="counted"`.
 
     Args:
         layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
-        unit: "parameter", neuron by neuron its weights and its bias, or "neuron", their sum.
+        rule: its `unit` is "parameter", neuron by neuron its weights and its bias, or "neuron", their sum.
+        used: number of outputs that tasks so far have had.
     """
     rows = [torch.cat([weight, bias[:, None]], 1) for weight, bias in layers]
-    return [row.sum(1) if unit == "neuron" else row.flatten() for row in rows]
+    if rule.unused == "free":
+        rows[-1] = rows[-1][:used]
+    return [row.sum(1) if rule.unit == "neuron" else row.flatten() for row in rows]
 
 
 def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
@@ -83,18 +93,20 @@ def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
     return list(torch.cat(scales).split([len(layer) for layer in significance]))
 
 
-def update_scales(layers: Sequence[Layer], rule: MaskRule) -> list[Layer]:
+def update_scales(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[Layer]:
     """What a rule leaves of each parameter's update, from 0 for a frozen one to 1, shaped as `layers`.
 
     Args:
         layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
         rule: of that run; its source does not matter here.
+        used: number of outputs that tasks so far have had.
     """
     found = []
-    for scales, layer in zip(unit_scales(unit_significance(layers, rule.unit), rule), layers, strict=True):
+    for scales, layer in zip(unit_scales(unit_significance(layers, rule, used), rule), layers, strict=True):
         out, into = layer.weight.shape
-        # A row a neuron, of one column if the neuron is the unit.
-        rows = scales.view(out, -1).expand(out, into + 1)
+        # A row a neuron, of one column if the neuron is the unit. What is not counted is free.
+        rows = scales.view(-1, 1 if rule.unit == "neuron" else into + 1).expand(-1, into + 1)
+        rows = torch.nn.functional.pad(rows, (0, 0, 0, out - len(rows)), value=1.0)
         found.append(Layer(rows[:, :-1], rows[:, -1]))
     return found
 
@@ -126,8 +138,10 @@ class GradientMask:
         self._significance = parent._layout.select(parent._significance, rows)
         self.trainable = parent._layout.select(parent.trainable, rows)
 
-    def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
-        """Choose what stays frozen from now on, after a task that ended at `parameters`, both `(R·P,)`."""
+    def consolidate(self, parameters: Tensor, fisher: Tensor, used: int) -> None:
+        """Choose what stays frozen from now on, after a task that ended at `parameters`, both `(R·P,)`, when the tasks
+        so far have had the first `used` outputs.
+        """
         layers = list(zip(*map(self._layout.layers, (fisher, self._significance, self.trainable)), strict=True))
         for run, rule in enumerate(self._rules):
             if rule.kind == "none":
@@ -135,7 +149,8 @@ class GradientMask:
             for latest, kept, _ in layers:
                 for new, old in zip(latest, kept, strict=True):
                     old[run] = _accumulated(old[run], new[run], rule.source)
-            scales = update_scales([Layer(kept.weight[run], kept.bias[run]) for _, kept, _ in layers], rule)
+            significance = [Layer(kept.weight[run], kept.bias[run]) for _, kept, _ in layers]
+            scales = update_scales(significance, rule, used)
             for (_, _, trainable), chosen in zip(layers, scales, strict=True):
                 for mask, scale in zip(trainable, chosen, strict=True):
                     mask[run] = torch.minimum(mask[run], scale) if rule.source == "union" else scale

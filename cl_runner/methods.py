@@ -43,6 +43,8 @@ def history(config: Config, task: int) -> Hashable:
         idle |= {"penalty", "ewc_lambda"}
     if not masked:
         idle |= {"mask", "mask_source", "unit", "soft"}
+    if not masked or config.freeze == 0 or config.benchmark.scenario == "domain":
+        idle |= {"unused"}
     if task == 1:
         idle |= {"mask_source"} if method.penalty == "l2" else {"penalty", "mask_source"}
     if task == 1 or not penalised or method.penalty != "online_ewc":
@@ -56,7 +58,7 @@ def history(config: Config, task: int) -> Hashable:
 def mask_rule(config: Config) -> MaskRule:
     """How a run's mask is made."""
     method = config.method
-    return MaskRule(method.mask, config.freeze, method.mask_source, method.unit, method.soft)
+    return MaskRule(method.mask, config.freeze, method.mask_source, method.unit, method.soft, method.unused)
 
 
 class Method:
@@ -135,11 +137,17 @@ class Method:
         if self._mask is not None:
             self._mask.restore(self._stack.parameters)
 
-    def consolidate(self, fisher: Tensor) -> None:
-        """After a task: take its Fisher diagonal `(R·P,)` into the penalty and the mask."""
-        for part in (self._penalty, self._mask):
-            if part is not None:
-                part.consolidate(self._stack.parameters, fisher)
+    def consolidate(self, fisher: Tensor, used: int) -> None:
+        """After a task: take its Fisher diagonal `(R·P,)` into the penalty and the mask.
+
+        Args:
+            fisher: of the task.
+            used: how many outputs, the first ones, the tasks so far have had.
+        """
+        if self._penalty is not None:
+            self._penalty.consolidate(self._stack.parameters, fisher)
+        if self._mask is not None:
+            self._mask.consolidate(self._stack.parameters, fisher, used)
 
     def terms(self) -> tuple[Tensor, Tensor]:
         """Penalty and L1 term of each run's loss as the parameters stand, `(R,)` each."""

@@ -62,10 +62,11 @@ def task_state(
     significance: Mapping[str, torch.Tensor],
     trainable: Mapping[str, torch.Tensor],
     *,
+    used: int,
     soft: bool,
 ) -> TaskState:
     """State after `task`: parameters, significance, and the mask that was used while training it, in bytes unless it
-    is soft.
+    is soft. Statistics of the significance are over the outputs that the tasks so far have had, the first `used`.
     """
     masks = {name: mask.float() if soft else mask.byte() for name, mask in trainable.items()}
     folders = {"checkpoints": parameters, "significance": significance, "masks": masks}
@@ -74,7 +75,7 @@ def task_state(
         for folder, tensors in folders.items()
     }
     statistics, histograms, layers = [], [], []
-    for layer, values in enumerate(joined_layers(significance)):
+    for layer, values in enumerate(joined_layers(significance, used)):
         found = log_histogram(values)
         numbers = [found.mode, found.median, found.p5, found.p95, found.zero_share]
         statistics.append([task, layer, *map(_short, numbers)])

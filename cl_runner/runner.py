@@ -175,7 +175,7 @@ def _run_stack(
             run.recorder.score_matrix()
             results, rule = Run(run.recorder.directory), mask_rule(run.config)
             if rule.kind != "none" and rule.fraction > 0 and tasks > 1:
-                run.recorder.mask_overlap(mask_overlaps(results.significance, rule))
+                run.recorder.mask_overlap(mask_overlaps(results.significance, rule, common.benchmark.outputs_of))
             if draw:
                 draw_figures(results, describe(run.config))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
@@ -211,7 +211,8 @@ def _fanned_out(
     rows, configs = [parents[id(run)] for run in heads], [run.config for run in heads]
     stack = stack.fan_out(rows, [config.seed for config in configs])
     method = method.fan_out(stack, configs, rows)
-    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]))
+    used = configs[0].benchmark.outputs_of(task)
+    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]), used)
     return stack, method
 
 
@@ -244,6 +245,7 @@ def _record_states(
             stack.layout.named(parameters, row),
             layout.named(fisher, fisher_row),
             stack.layout.named(trainable, row),
+            used=runs[0].config.benchmark.outputs_of(task),
             soft=soft,
         )
         for run in sharing:

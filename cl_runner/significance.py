@@ -37,11 +37,19 @@ class LogHistogram:
         return self.zeros / self.size
 
 
-def joined_layers(tensors: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-    """The values of each layer, weight and bias together, from tensors `layers.L.weight` and `layers.L.bias`."""
+def joined_layers(tensors: Mapping[str, torch.Tensor], outputs: int | None = None) -> list[NDArray[np.float32]]:
+    """The values of each layer, weight and bias together, from tensors `layers.L.weight` and `layers.L.bias`; of the
+    last layer those of the first `outputs` neurons, None for all.
+    """
+    last = len(tensors) // 2 - 1
     return [
-        np.concatenate([tensors[f"layers.{layer}.{kind}"].cpu().numpy().ravel() for kind in ("weight", "bias")])
-        for layer in range(len(tensors) // 2)
+        np.concatenate(
+            [
+                tensors[f"layers.{layer}.{kind}"][: outputs if layer == last else None].cpu().numpy().ravel()
+                for kind in ("weight", "bias")
+            ]
+        )
+        for layer in range(last + 1)
     ]
 
 

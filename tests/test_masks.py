@@ -22,7 +22,7 @@ def flat(layers: list[Layer]) -> Tensor:
 
 def frozen_parameters(layers: list[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
     kind = "layerwise" if layerwise else "global"
-    scales = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=False))
+    scales = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=False, unused="free"), SIZES[-1])
     assert all(((part == 0) | (part == 1)).all() for layer in scales for part in layer)
     return [Layer(weight == 0, bias == 0) for weight, bias in scales]
 
@@ -74,11 +74,11 @@ def test_neurons_are_frozen_whole_by_summed_significance(layerwise: bool) -> Non
 def test_sources_of_significance(source: str) -> None:
     layout = Layout(SIZES, runs=2)
     parameters = torch.randn(layout.numel)
-    rules = [MaskRule(kind, 0.3, source, "parameter", soft=False) for kind in ("global", "none")]
+    rules = [MaskRule(kind, 0.3, source, "parameter", soft=False, unused="free") for kind in ("global", "none")]
     mask = GradientMask(layout, rules, parameters)
     fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     for fisher in fishers:
-        mask.consolidate(parameters, fisher)
+        mask.consolidate(parameters, fisher, SIZES[-1])
     by_task = [torch.cat([part.flatten() for part in layout.named(fisher, 0).values()]) for fisher in fishers]
     found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()]) == 0
 
@@ -98,11 +98,13 @@ def test_sources_of_significance(source: str) -> None:
 def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
     layout = Layout(SIZES, runs=1)
     parameters = torch.randn(layout.numel)
-    mask = GradientMask(layout, [MaskRule("layerwise", 0.6, "latest", "parameter", soft=False)], parameters)
+    mask = GradientMask(
+        layout, [MaskRule("layerwise", 0.6, "latest", "parameter", soft=False, unused="free")], parameters
+    )
     stepped = parameters + 1
     mask.restore(stepped)
     assert torch.equal(stepped, parameters + 1)
-    mask.consolidate(parameters, torch.rand(layout.numel))
+    mask.consolidate(parameters, torch.rand(layout.numel), SIZES[-1])
     mask.restore(stepped)
     frozen = mask.trainable == 0
     assert torch.equal(stepped[frozen].view(torch.int32), parameters[frozen].view(torch.int32))
@@ -132,7 +134,7 @@ def soft_scales_by_definition(layers: list[Layer], fraction: float, *, layerwise
 def test_soft_scales_are_as_defined(fraction: float, layerwise: bool, unit: str) -> None:
     layers = [Layer(weight.double(), bias.double()) for weight, bias in random_layers()]
     kind = "layerwise" if layerwise else "global"
-    found = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=True))
+    found = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=True, unused="free"), SIZES[-1])
     expected = soft_scales_by_definition(layers, fraction, layerwise=layerwise, unit=unit)
     for mine, theirs in zip(found, expected, strict=True):
         for part, other in zip(mine, theirs, strict=True):
@@ -162,11 +164,13 @@ def test_a_soft_mask_without_significance_leaves_all_free_that_is_not_frozen() -
 def test_the_union_of_soft_masks_is_their_minimum() -> None:
     layout = Layout(SIZES, runs=1)
     parameters = torch.randn(layout.numel)
-    mask = GradientMask(layout, [MaskRule("layerwise", 0.2, "union", "parameter", soft=True)], parameters)
+    mask = GradientMask(
+        layout, [MaskRule("layerwise", 0.2, "union", "parameter", soft=True, unused="free")], parameters
+    )
     fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     scales = []
     for fisher in fishers:
-        mask.consolidate(parameters, fisher)
+        mask.consolidate(parameters, fisher, SIZES[-1])
         layers = [Layer(weight[0], bias[0]) for weight, bias in layout.layers(fisher)]
         scales.append(flat(soft_scales_by_definition(layers, 0.2, layerwise=True, unit="parameter")).float())
     found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()])
@@ -177,11 +181,13 @@ def test_a_soft_mask_scales_the_step_and_leaves_a_hard_one_beside_it_alone() -> 
     layout, alone = Layout(SIZES, runs=2), Layout(SIZES, runs=1)
     source = torch.Generator().manual_seed(0)
     parameters, fisher = (torch.rand(layout.numel, generator=source) for _ in range(2))
-    hard = MaskRule("global", 0.4, "latest", "parameter", soft=False)
-    mixed = GradientMask(layout, [MaskRule("global", 0.4, "latest", "parameter", soft=True), hard], parameters)
-    mixed.consolidate(parameters, fisher)
+    hard = MaskRule("global", 0.4, "latest", "parameter", soft=False, unused="free")
+    mixed = GradientMask(
+        layout, [MaskRule("global", 0.4, "latest", "parameter", soft=True, unused="free"), hard], parameters
+    )
+    mixed.consolidate(parameters, fisher, SIZES[-1])
     own = GradientMask(alone, [hard], alone_parameters := layout.select(parameters, [1]))
-    own.consolidate(alone_parameters, layout.select(fisher, [1]))
+    own.consolidate(alone_parameters, layout.select(fisher, [1]), SIZES[-1])
     for _ in range(3):
         before = layout.select(parameters, [0])
         step = torch.randn(layout.numel, generator=source)
