@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from cl_runner.report.words import runs_in_words
-from findings.global_or_layerwise import Condition, conditions, draw, problems
+from findings.global_or_layerwise import Condition, conditions, counted, draw, problems
 from findings.mask_causes import advice, by_room, of_layers, of_not_learning, of_outputs, own_outputs, tally
 from findings.page import Finding, Verdict
 from findings.results import average_score
@@ -34,8 +34,9 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     one than chance makes so. It is refuted if no more are clear for the global mask than that. Conditions that differ
     in the number of tasks are of the same runs: they are counted to show where each wins, not as independent trials.
     """
-    parts = problems(results)
-    found = [condition for name, rows in parts.items() for condition in conditions(name, rows)]
+    parts, old = problems(results), counted(results)
+    found, of_old = ([item for name, rows in by.items() for item in conditions(name, rows)] for by in (parts, old))
+    own = of_outputs(own_outputs(parts, old), [item for item in found if item.problem in old], of_old)
     verdict, words = _verdict(found)
     return [
         Finding(
@@ -44,7 +45,7 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
             claim="At equal freeze a global mask is ahead of a layer-wise one.",
             verdict=verdict,
             words=words,
-            answer=_answer(found, own_outputs(parts)),
+            answer=_answer(found, own),
             figure=draw(found, _seeds(parts)),
             table=_table(parts, found),
         )
@@ -67,12 +68,12 @@ def _verdict(found: Sequence[Condition]) -> tuple[Verdict, str]:
     )
 
 
-def _answer(found: Sequence[Condition], outputs: pd.DataFrame) -> str:
+def _answer(found: Sequence[Condition], own: str) -> str:
     parts = {item.problem: [other for other in found if other.problem == item.problem] for item in found}
     lines = [f"- {name}: {_of_problem(part)}" for name, part in parts.items()]
     trial = [item for item in found if (item.problem, item.freeze, item.tasks) == _TRIAL]
     lines += [f"- where an earlier trial had +3: {_shown(item)}, {item.problem}" for item in trial]
-    causes = [of_layers(found), of_outputs(outputs), of_not_learning(found), advice(found)]
+    causes = [of_layers(found), own, of_not_learning(found), advice(found)]
     return "\n\n".join(
         ["Average accuracy, global minus layer-wise, in percentage points:", "\n".join(lines), *filter(None, causes)]
     )

@@ -65,7 +65,21 @@ def clear(difference: Estimate) -> int:
 
 
 def problems(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The results by what is learned, by which network."""
+    """The results by what is learned, by which network, of masks that leave outputs of tasks to come alone."""
+    return {name: rows[rows["method.unused"] == "free"] for name, rows in _by_problem(results).items()}
+
+
+def counted(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """`problems` in which tasks have outputs of their own, with layer-wise masks that count those of tasks to come."""
+    found = {}
+    for name, rows in _by_problem(results).items():
+        old = rows["method.unused"] == "counted"
+        if old.any() and (rows["benchmark.scenario"] != "domain").all():
+            found[name] = rows[old | (rows["method"] == "global_mask")]
+    return found
+
+
+def _by_problem(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     for preset, (benchmark, key) in _BENCHMARKS.items():
         rows = results[preset]

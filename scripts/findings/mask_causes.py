@@ -75,20 +75,26 @@ def advice(found: Sequence[Condition]) -> str:
     return "So these layers do not tell which mask to take: both have to be tried."
 
 
-def own_outputs(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Of tasks with outputs of their own, from the second: `frozen`, the share of the weights to these that the
-    layer-wise mask froze while the task was trained, by `problem`, `freeze`, `task` and `seed`; and `learned`, by how
-    much more accurate it was right after that with the global mask.
+def own_outputs(parts: Mapping[str, pd.DataFrame], counted: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What it does that a layer-wise mask counts outputs of tasks to come, where tasks have outputs of their own.
+
+    Of tasks from the second on, by `problem`, `freeze`, `task` and `seed`: `frozen`, the share of the weights to its
+    own outputs that were frozen while the task was trained; and `learned`, by how much more accurate it was right after
+    that where those outputs were not counted.
+
+    Args:
+        parts: results by problem.
+        counted: of some of these, with masks that count those outputs.
     """
-    return pd.concat([_of_problem(name, rows) for name, rows in parts.items()], ignore_index=True)
+    return pd.concat([_of_problem(name, parts[name], rows) for name, rows in counted.items()], ignore_index=True)
 
 
-def _of_problem(problem: str, results: pd.DataFrame) -> pd.DataFrame:
+def _of_problem(problem: str, results: pd.DataFrame, counted: pd.DataFrame) -> pd.DataFrame:
     keys = ["freeze", "task", "seed"]
-    sides = learning_score(results).pivot_table(index=keys, columns="method", values="score")
-    learned = (sides["global_mask"] - sides["layerwise_mask"]).rename("learned")
-    own = (results["method"] == "layerwise_mask") & (results["benchmark.scenario"] != "domain")
-    layerwise = runs(results[own])
+    free, old = (rows[rows["method"] == "layerwise_mask"] for rows in (results, counted))
+    scores = (learning_score(rows).set_index(keys)["score"] for rows in (free, old))
+    learned = next(scores).sub(next(scores)).rename("learned")
+    layerwise = runs(old)
     columns = (layerwise[key] for key in ("directory", "freeze", "seed", "benchmark.classes_per_task"))
     rows = [
         (freeze, task, seed, 1 - float(list(mask.values())[-2][width * (task - 1) : width * task].float().mean()))
@@ -99,8 +105,13 @@ def _of_problem(problem: str, results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "frozen"]).join(learned, on=keys).assign(problem=problem)
 
 
-def of_outputs(found: pd.DataFrame) -> str:
-    """What it does that a layer-wise mask freezes outputs of tasks to come; `found` as by `own_outputs`."""
+def of_outputs(found: pd.DataFrame, free: Sequence[Condition], counted: Sequence[Condition]) -> str:
+    """Why a mask must leave outputs of tasks to come alone.
+
+    Args:
+        found: as by `own_outputs`.
+        free, counted: the conditions of these problems, by what the layer-wise mask does with those outputs.
+    """
     whole = found.groupby(["freeze", "task"])["frozen"].transform("mean") >= WHOLE
     lines = []
     for freeze, part in found.groupby("freeze"):
@@ -109,16 +120,20 @@ def of_outputs(found: pd.DataFrame) -> str:
             continue
         numbers = ", ".join(map(str, sorted(taken["task"].unique())))
         tasks = f"task{'s' if ',' in numbers else ''} {numbers}"
-        others = f", the others {estimate(by_seed(left, 'learned')).points()} points" if len(left) else ""
+        others = f", the others by {estimate(by_seed(left, 'learned')).points()} points" if len(left) else ""
         gain = estimate(by_seed(taken, "learned")).points()
-        lines.append(f"- freeze {freeze:g}, {tasks}: the global mask learns these {gain} points better{others}")
+        lines.append(f"- freeze {freeze:g}, {tasks}: left alone, these are learned better by {gain} points{others}")
     if not lines:
         return ""
     return (
         f"Where tasks have outputs of their own ({'; '.join(found['problem'].unique())}) those of tasks to come have "
-        "no significance yet, and a global mask takes them last. A layer-wise mask has to freeze its share of the "
-        "output layer all the same, and takes them once the outputs in use are frozen. All weights to the outputs "
-        "of the very task that was to be learned were frozen at:\n\n" + "\n".join(lines)
+        "no significance yet. Masks leave them alone. Were they counted (`method.unused=counted`), a layer-wise mask "
+        "would have to freeze its share of the output layer all the same, and take them once the outputs in use are "
+        "frozen; a global one takes them last. All weights to the outputs of the very task that was to be learned were "
+        "frozen by such a layer-wise mask at:\n\n"
+        + "\n".join(lines)
+        + f"\n\nThere the global mask is clearly ahead of it in {_counts(counted)}, of the one that leaves those "
+        f"outputs alone in {_counts(free)}."
     )
 
 
