@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class Benchmark(Protocol):
 
     def of_streams(self, seeds: Sequence[int]) -> Benchmark:
         """The same benchmark for the streams of these seeds."""
+
+    def described(self, seed: int) -> list[dict[str, Any]]:
+        """What tells each task from the others in the stream of a seed, ready for JSON."""
 
     def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
         """Per stream, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""

@@ -59,8 +59,9 @@ def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:
         ConfigError: a value out of range.
     """
     for key, value, allowed in _limits(settings, schema, prefix):
-        if value is not None and not allowed.allows(value):
-            raise ConfigError(f"{key}: got {value}, allowed: {describe(key, schema)}")
+        if not allowed.allows(value):
+            given = "null" if value is None else value
+            raise ConfigError(f"{key}: got {given}, allowed: {describe(key, schema)}")
 
 
 def check_launcher(settings: DictConfig) -> bool:
@@ -115,7 +116,7 @@ def describe(key: str, schema: type = Config) -> str:
     optional = type(None) in get_args(kind)
     base = next(item for item in get_args(kind) if item is not type(None)) if optional else kind
     limit = next(item.metadata.get("allowed") for item in fields(owner) if item.name == name)
-    words = str(limit) if base is str and limit else " ".join(filter(None, [_KINDS[base], str(limit or "")]))
+    words = str(limit) if base in (str, Any) and limit else " ".join(filter(None, [_KINDS[base], str(limit or "")]))
     return words + (", or null" if optional else "")
 
 
@@ -177,7 +178,8 @@ def _limits(settings: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any
             value = getattr(settings, item.name)
         if is_dataclass(hints[item.name]):
             yield from _limits(value, hints[item.name], f"{prefix}{item.name}.")
-        elif "allowed" in item.metadata:
+        # What may be null is so by its type.
+        elif "allowed" in item.metadata and not (value is None and type(None) in get_args(hints[item.name])):
             yield f"{prefix}{item.name}", value, item.metadata["allowed"]
 
 
@@ -215,6 +217,13 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
             raise ConfigError(
                 f"benchmark.tasks: got {benchmark.tasks} with benchmark.classes_per_task={benchmark.classes_per_task}, "
                 f"allowed: at most {dataset.classes} classes in all"
+            )
+        order = benchmark.class_order
+        if not isinstance(order, str) and (len(order) < used or max(order) >= dataset.classes):
+            raise ConfigError(
+                f"benchmark.class_order: got {order} with benchmark.tasks={benchmark.tasks} and "
+                f"benchmark.classes_per_task={benchmark.classes_per_task}, allowed: at least {used} classes, each "
+                f"from 0 to {dataset.classes - 1}"
             )
     elif benchmark.classes_per_task != dataset.classes:
         what = "has one output" if family == "regression" else "holds every class"

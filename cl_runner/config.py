@@ -61,6 +61,23 @@ class EachOf:
         return f"with at least one entry, each {self.entry}"
 
 
+@dataclass(frozen=True)
+class WordOrClasses:
+    """One of a few words, or a list of distinct classes; OmegaConf has no type for that, so all is checked here."""
+
+    words: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return value in self.words
+        whole = all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value)
+        return whole and 0 < len(value) == len(set(value))
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}, or a list of distinct classes, as in [3,1,4,0]"
+
+
 def _one_of(*options: str) -> dict[str, Any]:
     return {"allowed": Choice(options)}
 
@@ -84,6 +101,9 @@ class BenchmarkConfig:
     tasks: int = field(metadata=_within(1))
     classes_per_task: int = field(metadata=_within(1, 10))
     scenario: str = field(metadata=_one_of("domain", "task", "class"))
+    class_order: Any = field(metadata={"allowed": WordOrClasses(("seed", "fixed"))} | _before("seed"))
+    angles: str = field(metadata=_one_of("equal", "random") | _before("equal"))
+    max_angle: float = field(metadata=_within(0, 360, open_low=True) | _before(180.0))
     normalize: bool
     train_samples: int | None = field(metadata=_within(10))
     test_samples: int | None = field(metadata=_within(10))

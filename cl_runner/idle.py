@@ -34,7 +34,7 @@ def idle_settings(config: Config) -> dict[str, str]:
     `freeze`, `method.soft`, `method.unit`, ... of a method without mask, for example. What stands in their way acts:
     here `method.mask`, which is "none". Runs that differ in nothing else are one run.
     """
-    method, train, fisher = config.method, config.train, config.fisher
+    method, train, fisher, family = config.method, config.train, config.fisher, config.benchmark.family
     no_mask = no_penalty = ""
     if method.mask == "none":
         no_mask = f"method={method.name} has no mask (method.mask=none)"
@@ -65,6 +65,9 @@ def idle_settings(config: Config) -> dict[str, str]:
         "method.gamma": no_penalty if online and method.update == "sum" else f"only {summed} uses it",
         "method.alpha": no_penalty if online and method.update == "average" else f"only {averaged} uses it",
         "benchmark.normalize": "a curve's x is taken as it is" if config.benchmark.dataset == "curve" else "",
+        "benchmark.class_order": "" if family == "split" else "only benchmark.family=split parts the classes",
+        "benchmark.angles": "" if family == "rotated" else "only benchmark.family=rotated turns images",
+        "benchmark.max_angle": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
         "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
     }

@@ -1,10 +1,13 @@
 """Tasks made from one dataset of images by permuting its pixels, rotating it or splitting its classes.
 
 The dataset lies on the device once, as bytes. A task is a way to index and transform it, applied batch by
-batch; the tasks (permutations, class order) are drawn from a seed, and so are common to the runs of a stream.
+batch; the tasks (permutations, class order, random angles) are drawn from a seed, and so are common to the runs of a
+stream.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +28,7 @@ class ImageBenchmark:
     Args:
         config: its settings.
         dataset: the images.
-        seeds: of the streams; each draws its own permutations or class order.
+        seeds: of the streams; each draws its own permutations, and, if it is to, class order or angles.
         device, dtype: of the batches.
 
     Samples are named by ids: task · N + index, N the size of the dataset's training or test split.
@@ -60,19 +63,30 @@ class ImageBenchmark:
             first_row = self.inputs * torch.arange(len(seeds), device=self.device)[:, None, None]
             self._permuted_rows = (self._permutations + first_row).transpose(0, 1).flatten(1)
         elif self.family == "rotated":
-            self._grids = _rotation_grids(self.tasks, self.side).to(self.device, dtype)
-        # Position of each class in the stream's order, (S, classes); the identity unless the classes are split.
-        self._positions = torch.arange(dataset.info.classes, device=self.device).repeat(len(seeds), 1)
-        if self.family == "split":
-            for stream, seed in enumerate(seeds):
-                order = torch.randperm(dataset.info.classes, generator=generator(seed, "tasks"))
-                self._positions[stream] = order.argsort()
+            self._angles = torch.stack([_angles(config, seed) for seed in seeds])
+            self._grids = torch.stack([_rotation_grids(angles, self.side) for angles in self._angles]).to(device, dtype)
+        # The classes in the stream's order, and the position of each in it, (S, classes).
+        self._orders = torch.stack([_class_order(config, dataset.info.classes, seed) for seed in seeds])
+        self._positions = self._orders.argsort(1).to(self.device)
 
     def of_streams(self, seeds: Sequence[int]) -> "ImageBenchmark":
         """The same benchmark for the streams of these seeds."""
         if tuple(seeds) == self.seeds:
             return self
         return ImageBenchmark(self._config, self._dataset, seeds, device=self.device, dtype=self.dtype)
+
+    def described(self, seed: int) -> list[dict[str, Any]]:
+        """What each task is in the stream of a seed: `classes` of a split task, those of its outputs in their order;
+        `angle` of a rotated one, counter-clockwise in degrees; `permutation` of a permuted one, by pixel of the input
+        the number of the image's pixel that it shows.
+        """
+        stream = self.seeds.index(seed)
+        if self.family == "split":
+            parts = self._orders[stream].split(self.classes_per_task)[: self.tasks]
+            return [{"classes": part.tolist()} for part in parts]
+        if self.family == "rotated":
+            return [{"angle": math.degrees(angle)} for angle in self._angles[stream].tolist()]
+        return [{"permutation": permutation.tolist()} for permutation in self._permutations[stream]]
 
     def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
         """Per stream, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""
@@ -142,7 +156,8 @@ class ImageBenchmark:
     def _transform(self, pixels: Tensor, task: int | Tensor) -> Tensor:
         streams, size, inputs = pixels.shape
         if self.family == "rotated":
-            grid = self._grids[task].expand(streams, size, self.side, self.side, 2).flatten(0, 1)
+            every_stream = torch.arange(streams, device=self.device)[:, None]
+            grid = self._grids[every_stream, task].expand(streams, size, self.side, self.side, 2).flatten(0, 1)
             images = pixels.view(streams * size, 1, self.side, self.side).to(self.dtype)
             turned = torch.nn.functional.grid_sample(images, grid, align_corners=False)
             return torch.add(self._shift, turned.view(streams, size, inputs).mT.contiguous(), alpha=self._scale)
@@ -179,9 +194,30 @@ def _mean_and_deviation(images: Tensor) -> tuple[float, float]:
     return mean, float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
 
 
-def _rotation_grids(tasks: int, side: int) -> Tensor:
-    """Sampling grids `(T, side, side, 2)` that turn images counter-clockwise by angles from 0 to 180 degrees."""
-    angles = torch.linspace(0, torch.pi, tasks, dtype=torch.float64)
+def _class_order(config: BenchmarkConfig, classes: int, seed: int) -> Tensor:
+    """The classes of split tasks, the first task's first, `(classes,)`, filled up with those of no task; in numerical
+    order where all tasks have all classes.
+    """
+    if config.family == "split" and config.class_order == "seed":
+        return torch.randperm(classes, generator=generator(seed, "tasks"))
+    given = config.class_order if config.family == "split" and config.class_order != "fixed" else []
+    return torch.tensor([*given, *(number for number in range(classes) if number not in given)])
+
+
+def _angles(config: BenchmarkConfig, seed: int) -> Tensor:
+    """By which each task's images are turned, in radians, `(T,)`: equal steps from 0 to the largest angle, or 0 and
+    then random ones, uniform below it.
+    """
+    largest = math.radians(config.max_angle)
+    if config.angles == "equal":
+        return torch.linspace(0, largest, config.tasks, dtype=torch.float64)
+    drawn = largest * torch.rand(config.tasks - 1, generator=generator(seed, "tasks"), dtype=torch.float64)
+    return torch.nn.functional.pad(drawn, (1, 0))
+
+
+def _rotation_grids(angles: Tensor, side: int) -> Tensor:
+    """Sampling grids `(T, side, side, 2)` that turn images counter-clockwise by angles `(T,)` in radians."""
     zero = torch.zeros_like(angles)
     rows = [torch.stack([angles.cos(), -angles.sin(), zero], -1), torch.stack([angles.sin(), angles.cos(), zero], -1)]
-    return torch.nn.functional.affine_grid(torch.stack(rows, 1), [tasks, 1, side, side], align_corners=False)
+    theta = torch.stack(rows, 1)
+    return torch.nn.functional.affine_grid(theta, [len(angles), 1, side, side], align_corners=False)

@@ -18,7 +18,9 @@ def metric_names(score: str) -> list[str]:
     return [f"average_{score}", f"learning_{score}", "backward_transfer", "forward_transfer", "average_forgetting"]
 
 
-def continual_metrics(matrix: NDArray[np.float64], score: ScoreName = "accuracy") -> dict[str, Any]:
+def continual_metrics(
+    matrix: NDArray[np.float64], score: ScoreName = "accuracy", *, shared: bool = True
+) -> dict[str, Any]:
     """Means over tasks, and under `per_task` what they are means of, in the order of the tasks.
 
     ======================  ======================================================================================
@@ -30,8 +32,10 @@ def continual_metrics(matrix: NDArray[np.float64], score: ScoreName = "accuracy"
                             (Chaudhry et al. 2018, section 3.1)
     ======================  ======================================================================================
 
-    With a single task the last three have nothing to average and are None. Of a mean squared error the first two are
-    `average_mse` and `learning_mse`; the differences are of its negative, so that they have the same signs.
+    With a single task the last three have nothing to average and are None. So is forward transfer where tasks do not
+    share their outputs (`shared`): before a task is trained its own are as they were drawn, or were trained to be
+    improbable, whatever the method. Of a mean squared error the first two are `average_mse` and `learning_mse`; the
+    differences are of its negative, so that they have the same signs.
     """
     better = -matrix if score == "mse" else matrix
     untrained, trained = better[0], better[1:]
@@ -41,7 +45,7 @@ def continual_metrics(matrix: NDArray[np.float64], score: ScoreName = "accuracy"
         matrix[-1],
         np.diagonal(matrix[1:]),
         last[:-1] - learned[:-1],
-        before[1:] - untrained[1:],
+        (before - untrained)[1 if shared else len(before) :],
         trained[:-1, :-1].max(axis=0, initial=-np.inf) - last[:-1],
     ]
     per_task = dict(zip(metric_names(score), found, strict=True))

@@ -94,12 +94,15 @@ class Recorder:
     unfinished run left there is cleared.
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
-    failed, if it did. Scores go into files and columns named after the score. Raises `FileExistsError` if the directory
+    failed, if it did. Scores go into files and columns named after the score; `shared` is whether tasks share their
+    outputs. Raises `FileExistsError` if the directory
     holds a finished run, `StateError` if tables are shorter than `state` has them.
     """
 
-    def __init__(self, directory: Path, tasks: int, score: ScoreName, state: RunState | None = None) -> None:
-        self.directory, self.score = directory, score
+    def __init__(
+        self, directory: Path, tasks: int, score: ScoreName, state: RunState | None = None, *, shared: bool = True
+    ) -> None:
+        self.directory, self.score, self.shared = directory, score, shared
         self.failure: str | None = None
         if (directory / COMPLETE).exists():
             raise FileExistsError(f"{directory} holds a finished run")
@@ -143,6 +146,11 @@ class Recorder:
         """Length in bytes of each table, with all rows so far in it."""
         self._write_epochs()
         return {name: (self.directory / name).stat().st_size for name in self._columns}
+
+    def tasks(self, described: Sequence[Mapping[str, Any]]) -> None:
+        """Write what each task is."""
+        lines = (f'"{task}": {json.dumps(what)}' for task, what in enumerate(described, 1))
+        write_atomically(self.directory / "tasks.json", ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def scores(self, after_task: int, scores: Sequence[Score], row: int) -> None:
         """A row of the matrix: the scores on every task after `after_task` tasks."""
@@ -197,7 +205,7 @@ class Recorder:
     @property
     def metrics(self) -> dict[str, Any]:
         """Of the whole matrix, once it is whole."""
-        return continual_metrics(self.matrix, self.score)
+        return continual_metrics(self.matrix, self.score, shared=self.shared)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Complete the run's record, then write the metrics: from here on the run is complete."""

@@ -1,6 +1,7 @@
 """Regression: one smooth curve, of which each task shows the next interval."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,11 @@ class RegressionBenchmark:
         if tuple(seeds) == self.seeds:
             return self
         return RegressionBenchmark(self._config, seeds, device=self.device, dtype=self.dtype)
+
+    def described(self, seed: int) -> list[dict[str, Any]]:  # noqa: ARG002 # the same for all
+        """The `interval` of x that each task is drawn from."""
+        step = (HIGH - LOW) / self.tasks
+        return [{"interval": [LOW + step * task, LOW + step * (task + 1)]} for task in range(self.tasks)]
 
     def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
         """Per stream, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""

@@ -61,6 +61,14 @@ class Run:
         found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
         return found
 
+    @cached_property
+    def tasks(self) -> dict[int, dict[str, Any]]:
+        """Per task what it is: its `classes` by output, its `angle` in degrees, its `permutation` of pixels (by pixel
+        of the input that of the image), or its `interval` of x.
+        """
+        found: dict[str, dict[str, Any]] = json.loads((self.path / "tasks.json").read_text())
+        return {int(task): what for task, what in found.items()}
+
     @property
     def score(self) -> ScoreName:
         """Of what the matrix is: accuracy, or the mean squared error of a regression."""

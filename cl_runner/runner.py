@@ -104,9 +104,18 @@ def _run_stack(
         every_seed = sorted({config.seed for config in configs})
         benchmark = make_benchmark(common.benchmark, common.data_dir, every_seed, device)
     recorders = [
-        Recorder(directory, tasks, benchmark.likelihood.score_name, state)
+        Recorder(
+            directory,
+            tasks,
+            benchmark.likelihood.score_name,
+            state,
+            shared=common.benchmark.scenario == "domain",
+        )
         for directory, state in zip(directories, states, strict=True)
     ]
+    with clock("write"):
+        for config, recorder in zip(configs, recorders, strict=True):
+            recorder.tasks(benchmark.described(config.seed))
     # Runs of one seed side by side, for they share their samples.
     runs = [_Run(*parts) for parts in zip(configs, recorders, states, strict=True)]
     runs.sort(key=lambda run: run.config.seed)

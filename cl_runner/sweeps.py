@@ -61,8 +61,8 @@ def cores() -> int:
 def _schedule(config: Config) -> Hashable:
     """What the runs of a stack have in common."""
     benchmark = replace(config.benchmark, name="")
-    # Split tasks differ in size between seeds, and so in the number of steps.
-    seed = config.seed if benchmark.family == "split" else None
+    # Where the seed draws their classes, split tasks differ in size between seeds, and so in the number of steps.
+    seed = config.seed if benchmark.family == "split" and benchmark.class_order == "seed" else None
     parts = (benchmark, replace(config.model, name=""), config.train)
     rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots, seed)
     return *(str(astuple(part)) for part in parts), *rest

@@ -234,8 +234,14 @@ def show_results(
         table.add_row(f"task {row + 1}", *shown)
     print_whole(console, table)
     for name in metric_names(score):
-        value = "  needs two tasks" if metrics[name] is None else f"{scale * metrics[name]:6.{decimals}f}{unit}"
-        console.print(f"{name:20} {value}  [dim]{_EXPLAINED[name]}[/dim]", highlight=False, soft_wrap=True)
+        value, explained = f"{'–':>6}  ", _EXPLAINED[name]
+        if metrics[name] is not None:
+            value = f"{scale * metrics[name]:6.{decimals}f}{unit}"
+        elif len(matrix) == 1:
+            value = "  needs two tasks"
+        else:
+            explained = "left out: a task's own outputs know nothing before it is learned"
+        console.print(f"{name:20} {value}  [dim]{explained}[/dim]", highlight=False, soft_wrap=True)
     figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
     console.print(
         f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True

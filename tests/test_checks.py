@@ -47,6 +47,7 @@ def test_limits_in_words() -> None:
         ("benchmark.normalize", "true or false"),
         ("model.hidden", "a list of integers with at least one entry, each from 1 to 16384"),
         ("data_dir", "a word"),
+        ("benchmark.class_order", "one of seed, fixed, or a list of distinct classes, as in [3,1,4,0]"),
     ],
 )
 def test_what_a_field_allows_in_words(key: str, words: str) -> None:
@@ -82,11 +83,33 @@ def test_a_missing_value_is_named(make_config: MakeConfig) -> None:
         (["method=ewc", "method.soft=true"], ["method.soft"]),
         (["method.penalty=ewc"], ["method.penalty"]),
         (["method=ewc", "method.penalty=none", "method.mask=none"], []),
+        (["benchmark.class_order=fixed"], ["benchmark.class_order"]),
+        (["benchmark=split_digits", "benchmark.class_order=fixed"], []),
+        (["benchmark.angles=random", "benchmark.max_angle=90"], ["benchmark.angles", "benchmark.max_angle"]),
+        (["benchmark=rotated_mnist", "benchmark.angles=random", "benchmark.max_angle=90"], []),
+        (["method=global_mask", "method.unused=counted"], ["method.unused"]),
+        (["method=global_mask", "benchmark=split_digits", "benchmark.scenario=task", "method.unused=counted"], []),
     ],
 )
 def test_settings_without_effect(overrides: list[str], named: list[str], make_config: MakeConfig) -> None:
     lines = unused_settings(make_config(*overrides), overrides)
     assert [line.split()[0] for line in lines] == named
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ("[0,1,2]", r"at least 4 classes, each from 0 to 9"),
+        ("[0,1,2,10]", r"at least 4 classes, each from 0 to 9"),
+        *[
+            (given, r"one of seed, fixed, or a list of distinct classes")
+            for given in ("[0,1,1,2]", "[]", "[0,1,2.0,3]", "[0,1,true,3]", "[a,b]", "[-1,0,1,2]", "drawn", "7", "null")
+        ],
+    ],
+)
+def test_a_wrong_order_of_classes_is_refused(given: str, allowed: str, make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=rf"^benchmark\.class_order: got .*, allowed: {allowed}"):
+        make_config("benchmark=split_digits", "benchmark.tasks=2", f"benchmark.class_order={given}")
 
 
 @pytest.mark.parametrize(

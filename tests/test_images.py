@@ -87,6 +87,92 @@ def test_rotations_run_from_0_to_180_degrees(make_config: MakeConfig, digits: Da
         torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
 
 
+ROTATED = ["benchmark=rotated_mnist", "benchmark.dataset=digits", "benchmark.normalize=false"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["benchmark.max_angle=90"], [0, 45, 90]), (["benchmark.max_angle=360", "benchmark.tasks=4"], [0, 120, 240, 360])],
+)
+def test_equal_angles_go_up_to_the_largest(
+    options: list[str], expected: list[float], make_config: MakeConfig, digits: Dataset
+) -> None:
+    benchmark = ImageBenchmark(make_config(*ROTATED, "benchmark.tasks=3", *options).benchmark, digits, seeds=[0])
+    assert [task["angle"] for task in benchmark.described(0)] == pytest.approx(expected)
+
+
+def test_random_angles_are_drawn_by_the_seed_and_the_first_is_0(make_config: MakeConfig, digits: Dataset) -> None:
+    options = ["benchmark.angles=random", "benchmark.max_angle=50", "benchmark.tasks=6"]
+    config = make_config(*ROTATED, *options).benchmark
+    benchmark, alone = ImageBenchmark(config, digits, seeds=[3, 4]), ImageBenchmark(config, digits, seeds=[4])
+    images = (digits.train.images / 16).view(-1, 1, 8, 8)
+    drawn = {seed: [task["angle"] for task in benchmark.described(seed)] for seed in (3, 4)}
+    assert drawn[4] == [task["angle"] for task in alone.described(4)]
+    assert not set(drawn[3][1:]) & set(drawn[4][1:])
+    for stream, angles in enumerate(drawn.values()):
+        assert angles[0] == 0
+        assert all(0 < angle < 50 for angle in angles[1:])
+        assert angles[1:] != sorted(angles[1:])
+        for task in (0, 2, 5):
+            turned = everything(benchmark, task, stream)[0].reshape(-1, 1, 8, 8)
+            expected = rotate(images, angles[task], interpolation=InterpolationMode.BILINEAR)
+            torch.testing.assert_close(turned, expected, atol=1e-4, rtol=0)
+    # Uniform: the mean over many seeds is half the largest angle.
+    many = ImageBenchmark(config, digits, seeds=range(200))
+    every = torch.tensor([[task["angle"] for task in many.described(seed)][1:] for seed in range(200)])
+    assert every.mean().item() == pytest.approx(25, abs=1.5)
+    assert every.std().item() == pytest.approx(50 / 12**0.5, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("fixed", [[0, 1], [2, 3], [4, 5]]),
+        ("[7,3,0,9,1,5]", [[7, 3], [0, 9], [1, 5]]),
+        ("[7,3,0,9,1,5,8]", [[7, 3], [0, 9], [1, 5]]),
+    ],
+)
+@pytest.mark.parametrize("scenario", ["domain", "class"])
+def test_classes_in_a_given_order(
+    scenario: str, order: str, expected: list[list[int]], make_config: MakeConfig, tiny: Dataset
+) -> None:
+    options = [f"benchmark.class_order={order}", "benchmark.tasks=3", f"benchmark.scenario={scenario}"]
+    benchmark = ImageBenchmark(make_config("benchmark=split_digits", *options).benchmark, tiny, seeds=[5, 6])
+    for stream, seed in enumerate((5, 6)):
+        assert benchmark.described(seed) == [{"classes": classes} for classes in expected]
+        for task, classes in enumerate(expected):
+            ids = benchmark.samples([task], train=True)[stream]
+            labels = everything(benchmark, task, stream)[1]
+            first = 2 * task if scenario == "class" else 0
+            of_output = [classes[int(label) - first] for label in labels]
+            assert of_output == tiny.train.labels[ids % len(tiny.train.labels)].tolist()
+            assert sorted(set(of_output)) == sorted(classes)
+
+
+def test_the_seed_draws_the_classes_that_are_described(make_config: MakeConfig, tiny: Dataset) -> None:
+    benchmark = ImageBenchmark(make_config("benchmark=split_digits").benchmark, tiny, seeds=[5, 6])
+    orders = []
+    for stream, seed in enumerate((5, 6)):
+        described = benchmark.described(seed)
+        orders.append([number for task in described for number in task["classes"]])
+        for task, what in enumerate(described):
+            ids = benchmark.samples([task], train=True)[stream]
+            labels = everything(benchmark, task, stream)[1]
+            of_output = [what["classes"][int(label)] for label in labels]
+            assert of_output == tiny.train.labels[ids % len(tiny.train.labels)].tolist()
+    assert [sorted(order) for order in orders] == [list(range(10))] * 2
+    assert orders[0] != orders[1]
+
+
+def test_permutations_are_described_by_pixel(make_config: MakeConfig, tiny: Dataset) -> None:
+    config = make_config("benchmark.tasks=3", "benchmark.normalize=false").benchmark
+    benchmark = ImageBenchmark(config, tiny, seeds=[5, 6])
+    for stream, seed in enumerate((5, 6)):
+        for task, what in enumerate(benchmark.described(seed)):
+            expected = (tiny.train.images / 16)[:, what["permutation"]]
+            torch.testing.assert_close(everything(benchmark, task, stream)[0], expected)
+
+
 @pytest.mark.parametrize("family", ["permuted", "rotated", "split"])
 def test_normalised_by_the_training_sets_mean_and_deviation(
     family: str, make_config: MakeConfig, digits: Dataset
@@ -100,14 +186,14 @@ def test_normalised_by_the_training_sets_mean_and_deviation(
     assert abs(inputs.std(correction=0) - 1) < 1e-6
 
 
+@pytest.mark.parametrize("angles", ["equal", "random"])
 @pytest.mark.parametrize("name", ["permuted_digits", "split_digits", "rotated_mnist"])
 @pytest.mark.parametrize("scenario", ["domain", "task", "class"])
 def test_a_mixture_of_tasks_equals_the_tasks(
-    name: str, scenario: str, make_config: MakeConfig, digits: Dataset
+    name: str, scenario: str, angles: str, make_config: MakeConfig, digits: Dataset
 ) -> None:
-    config = make_config(
-        f"benchmark={name}", "benchmark.dataset=digits", "benchmark.tasks=3", f"benchmark.scenario={scenario}"
-    ).benchmark
+    options = ["benchmark.dataset=digits", "benchmark.tasks=3", f"benchmark.angles={angles}"]
+    config = make_config(f"benchmark={name}", *options, f"benchmark.scenario={scenario}").benchmark
     benchmark = ImageBenchmark(config, digits, seeds=[2, 4])
     ids = torch.stack(
         [torch.cat([benchmark.samples([task], train=True)[run][:5] for task in range(3)]) for run in range(2)]

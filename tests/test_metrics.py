@@ -32,6 +32,17 @@ def test_a_single_task_has_no_transfer() -> None:
     assert found["backward_transfer"] is found["forward_transfer"] is found["average_forgetting"] is None
 
 
+def test_tasks_with_outputs_of_their_own_have_no_forward_transfer() -> None:
+    matrix = np.random.default_rng(0).random((4, 3))
+    found, shared = continual_metrics(matrix, shared=False), continual_metrics(matrix)
+    assert found["forward_transfer"] is None
+    assert found["per_task"]["forward_transfer"] == []
+    for metrics in (found, found["per_task"]):
+        same = shared if metrics is found else shared["per_task"]
+        others = [name for name in metric_names("accuracy") if name != "forward_transfer"]
+        assert [metrics[name] for name in others] == [same[name] for name in others]
+
+
 def test_of_errors_less_is_better_and_the_signs_are_the_same() -> None:
     matrix = np.array([[2.0, 3.0, 4.0], [0.1, 2.5, 5.0], [0.4, 0.2, 6.0], [0.3, 0.9, 0.1]])
     found = continual_metrics(matrix, "mse")

@@ -78,6 +78,7 @@ def folders(place: Path, count: int) -> list[Path]:
         ["train.optimizer=sgd", "train.epochs=null", "train.iterations=5"],
         ["benchmark=split_digits", "benchmark.scenario=task", "train.weight_decay=0.1", "train.batch_size=8"],
         ["benchmark=regression", "train.first_epochs=6", "train.epochs=4", "benchmark.tasks=2"],
+        ["benchmark=split_digits", "benchmark.scenario=class", "benchmark.class_order=fixed", "train.batch_size=8"],
     ],
 )
 def test_stopped_anywhere_and_taken_up_again_the_bits_are_the_same(

@@ -86,6 +86,7 @@ def test_every_file_is_there_and_no_other(run: Run) -> None:
         "significance.csv",
         "significance_histograms.csv",
         "significance_histograms.png",
+        "tasks.json",
         "training.csv",
         "training.png",
     }
@@ -201,6 +202,30 @@ def test_there_is_no_overlap_of_fewer_than_two_masks(
     short = ["benchmark.tasks=2", "benchmark.train_samples=50", "train.epochs=1", "model.hidden=[5]"]
     run_stack([make_config(*short, *overrides)], [tmp_path], Silent())
     assert not list(tmp_path.glob("mask_overlap.*"))
+
+
+def test_tasks_json_says_what_each_task_is(run: Run, make_config: MakeConfig, tmp_path: Path) -> None:
+    assert list(run.tasks) == [1, 2, 3]
+    assert run.tasks[1]["permutation"] == list(range(64))
+    assert sorted(run.tasks[2]["permutation"]) == list(range(64))
+    short = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "model.hidden=[5]"]
+    split = [make_config("benchmark=split_digits", *short, f"seed={seed}") for seed in (0, 1)]
+    for config in (*split, make_config("benchmark=regression", *short)):
+        name = f"{config.benchmark.name}{config.seed}"
+        run_stack([config], [tmp_path / name], Silent())
+    classes = [[task["classes"] for task in Run(tmp_path / f"split_digits{seed}").tasks.values()] for seed in (0, 1)]
+    assert classes[0] != classes[1]
+    assert all(len({number for task in drawn for number in task}) == 4 for drawn in classes)
+    assert Run(tmp_path / "regression0").tasks == {1: {"interval": [-1.5, 0.0]}, 2: {"interval": [0.0, 1.5]}}
+
+
+@pytest.mark.parametrize(("scenario", "given"), [("domain", True), ("task", False), ("class", False)])
+def test_forward_transfer_is_of_shared_outputs(
+    scenario: str, given: bool, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    short = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "model.hidden=[5]"]
+    run_stack([make_config("benchmark=split_digits", *short, f"benchmark.scenario={scenario}")], [tmp_path], Silent())
+    assert (load_run(tmp_path).metrics["forward_transfer"] is not None) is given
 
 
 def test_significance_csv(run: Run) -> None:

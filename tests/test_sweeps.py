@@ -71,6 +71,14 @@ def test_seeds_of_split_tasks_need_stacks_of_their_own(make_config: MakeConfig) 
     assert [{job.config.seed for job in stack} for stack in stacks] == [{0}, {1}]
 
 
+@pytest.mark.parametrize("order", ["fixed", "[3,1,4,0,5,9]"])
+def test_seeds_of_split_tasks_with_the_same_classes_share_a_stack(order: str, make_config: MakeConfig) -> None:
+    options = ["benchmark=split_digits", "benchmark.tasks=3", f"benchmark.class_order={order}"]
+    configs = [make_config(*options, f"seed={seed}") for seed in (0, 1, 2)]
+    other = make_config(*options[:2], "benchmark.class_order=[0,1,2,3,4,6]")
+    assert [len(stack) for stack in divided(jobs_of([*configs, other]), 100, 1)] == [3, 1]
+
+
 def test_the_largest_stack_follows_from_memory(make_config: MakeConfig) -> None:
     digits, mnist = make_config(), make_config("benchmark=permuted_mnist")
     assert largest_stack(digits, 1, on_cpu=True) == 1

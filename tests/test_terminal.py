@@ -60,6 +60,14 @@ def test_what_a_single_task_lacks_is_shown_as_such(tmp_path: Path) -> None:
     assert "backward_transfer      needs two tasks" in shown
 
 
+def test_a_metric_that_says_nothing_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    matrix = np.random.default_rng(0).random((4, 3))
+    console = Console(file=io.StringIO())
+    show_results(console, "title", matrix[1:], continual_metrics(matrix, shared=False), tmp_path, drawn=True)
+    (line,) = (line for line in written(console).splitlines() if line.startswith("forward_transfer"))
+    assert line.split(maxsplit=2)[1:] == ["–", "left out: a task's own outputs know nothing before it is learned"]
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_sweep_is_shown_as_a_whole(
     is_terminal: bool, make_config: MakeConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path
