@@ -23,9 +23,9 @@ TASKS, SEEDS = 3, 6
 
 def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.DataFrame]:
     """Results by preset: the global mask's accuracies are above the layer-wise one's by `ahead` of the varied setting's
-    value and freeze. It freezes a quarter of the first layer and all of the second. The layer-wise one that counts
-    outputs of tasks to come has frozen those of task 2 at freeze 0.9, one of the two of task 3, and none at freeze 0.5;
-    its accuracies are those of the other, and 0.2 less at freeze 0.9.
+    value and freeze. It freezes a quarter of the first layer and all of the second, but for outputs of tasks to come.
+    The layer-wise one that counts those has frozen the outputs of task 2 at freeze 0.9, one of the two of task 3, and
+    none at freeze 0.5; its accuracies are those of the other, and 0.2 less at freeze 0.9.
     """
     found = {}
     for preset, (key, values) in VARIED.items():
@@ -38,7 +38,8 @@ def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.D
             directory = folder / preset / str(number)
             (directory / "masks").mkdir(parents=True)
             (directory / "metrics.json").touch()
-            counts = "".join(f"{task},0,100,25\n{task},1,10,10\n" for task in range(2, TASKS + 1))
+            own = {task: 4 * (task - 1) if value == "task" else 12 for task in range(2, TASKS + 1)}
+            counts = "".join(f"{task},0,100,25\n{task},1,12,{frozen}\n" for task, frozen in own.items())
             (directory / "layers.csv").write_text("task,layer,parameters,frozen\n" + counts)
             outputs = torch.ones(2 * TASKS, 3, dtype=torch.uint8)
             outputs[2:5] = freeze < 0.9 or unused == "free"

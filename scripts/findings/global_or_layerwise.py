@@ -30,8 +30,9 @@ class Condition:
 
     `ahead` is by how much the global mask's average accuracy is above the layer-wise one's, paired by seed. It is the
     sum of two parts: `learned`, the difference right after learning each task, and `kept`, that in what was lost since.
-    `frozen` is the share of each layer that the global mask froze while the last of the tasks was trained; the
-    layer-wise mask froze the share `freeze` of each. `shared`: the tasks share their outputs.
+    `frozen` is the share of each layer, of the last one without outputs of tasks to come, that the global mask froze
+    while the last of the tasks was trained; the layer-wise mask froze the share `freeze` of each. `shared`: the tasks
+    share their outputs.
     """
 
     problem: str
@@ -96,10 +97,11 @@ def conditions(problem: str, results: pd.DataFrame) -> Iterator[Condition]:
     counts = range(2, int(results["after_task"].max()) + 1)
     average = _global_ahead(pd.concat([average_score(results, count).assign(tasks=count) for count in counts]))
     learned = _global_ahead(pd.concat([learning[learning["task"] <= count].assign(tasks=count) for count in counts]))
-    shares = (
-        (layers["frozen"] / layers["parameters"]).groupby([layers["freeze"], layers["task"], layers["layer"]]).mean()
-    )
     shared = bool((results["benchmark.scenario"] == "domain").all())
+    # The mask used while a task is trained was made when the tasks before it had had their outputs.
+    own = (layers["layer"] == layers["layer"].max()) & (not shared)
+    ranked = layers["parameters"] * ((layers["task"] - 1) / layers["task"].max()).where(own, 1)
+    shares = (layers["frozen"] / ranked).groupby([layers["freeze"], layers["task"], layers["layer"]]).mean()
     for freeze in sorted(results["freeze"].unique()):
         for count in counts:
             ahead, fresh = average[freeze, count], learned[freeze, count]
