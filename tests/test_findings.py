@@ -12,7 +12,7 @@ import yaml
 from findings.claims import Claim, all_claims
 from findings.page import _MARKS, Chapter, Finding, with_advice
 from findings.results import add_cost, average_score, command, cost, jobs, learning_score, load, missing, table
-from findings.statistics import by_seed, curve, estimate, paired_difference
+from findings.statistics import by_seed, curve, estimate, mean_share, paired_difference
 from matplotlib.figure import Figure
 from reproduce import incomplete, selected, write
 from test_cli import Runner, cl_run
@@ -162,12 +162,21 @@ def test_the_command_and_the_cost_of_a_sweep(swept: Path) -> None:
 def test_estimates_are_means_over_seeds() -> None:
     values = pd.Series(np.random.default_rng(0).normal(0.7, 0.1, size=400))
     found = estimate(values)
-    # Of many values the bootstrap's interval is the normal one.
+    # Of many values Student's t is the normal distribution.
     half = 1.96 * values.std() / 20
     np.testing.assert_allclose([found.mean, found.n], [values.mean(), 400])
     np.testing.assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half], atol=0.001)
     assert np.isnan(estimate(values[:1]).low)
     assert estimate(pd.Series([0.5, 0.5])).percent() == "50.0 [50.0, 50.0]"
+    # No share is above 1.
+    assert mean_share(pd.Series([0.98, 1.0])).percent() == "99.0 [86.3, 100.0]"
+
+
+@pytest.mark.parametrize(("seeds", "clear"), [(2, False), (4, False), (5, True)])
+def test_few_seeds_make_nothing_clear(seeds: int, clear: bool) -> None:
+    gain = estimate(pd.Series([0.5, 0.5, 0.51, 0.5, 0.5][:seeds]))
+    assert (gain.low > 0.4, gain.high < 0.6) == (True, True)
+    assert (gain.above(0.4), gain.below(0.6), gain.above(0.6), gain.below(0.4)) == (clear, clear, False, False)
 
 
 def test_differences_are_paired_by_seed() -> None:
@@ -184,7 +193,9 @@ def test_curves_are_estimates_along_a_column() -> None:
     rows = pd.DataFrame({"task": [1, 1, 2, 2], "seed": [0, 1, 0, 1], "score": [0.1, 0.3, 0.5, 0.5]})
     found = curve(rows, "task")
     assert found["mean"].tolist() == pytest.approx([0.2, 0.5])
-    np.testing.assert_allclose(found[["low", "high"]], [[0.1, 0.3], [0.5, 0.5]])
+    half = 12.706 * 0.1
+    np.testing.assert_allclose(found[["low", "high"]], [[0.2 - half, 0.2 + half], [0.5, 0.5]], atol=1e-4)
+    assert curve(rows, "task", least=0, most=1)[["low", "high"]].to_numpy()[0].tolist() == [0, 1]
 
 
 def test_advice_goes_between_the_marks_of_the_readme() -> None:

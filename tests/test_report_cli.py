@@ -44,16 +44,17 @@ def test_the_report_is_written(folder: Path, capsys: pytest.CaptureFixture[str])
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "report" / "runs.parquet"), runs, check_dtype=False)
     summary = pd.read_csv(folder / "report" / "summary.csv")
     assert summary["average_accuracy"].tolist() == pytest.approx([0.71, 0.61, 0.51])
-    assert summary.columns[:6].tolist() == [
+    assert summary.columns[:7].tolist() == [
         "method",
         "freeze",
-        "n",
+        "seeds",
+        "runs",
         "average_accuracy",
         "average_accuracy_low",
         "average_accuracy_high",
     ]
     output = capsys.readouterr().out
-    assert "Use global_mask, freeze=0.5: average accuracy 71.0 % [70.0, 72.0] (3 runs)" in output
+    assert "Use global_mask, freeze=0.5: average accuracy 71.0 % [68.5, 73.5] (3 seeds)" in output
     assert "not in any number: 1 failed, 1 unfinished" in output
     assert f"failed {folder / 'd0'}: out of memory" in output
     assert f"unfinished {folder / 'd1'}" in output
@@ -90,8 +91,8 @@ def test_data_alone_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert row["average_accuracy_low"] is None
     assert main([str(folder), "--format", "markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("| method | freeze | n | average_accuracy |")
-    assert lines[2].startswith("| global_mask | 0.5 | 3 | 0.71")
+    assert lines[0].startswith("| method | freeze | seeds | runs | average_accuracy |")
+    assert lines[2].startswith("| global_mask | 0.5 | 3 | 3 | 0.71")
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -101,10 +102,13 @@ def test_metric_where_and_group_by(folder: Path, capsys: pytest.CaptureFixture[s
     assert [row["freeze"] for row in rows] == [0.5, 0.9, 0]
     assert main([str(folder), "--where", "freeze=0.50,9e-1", "--where", "seed=0,1", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [(row["freeze"], row["n"]) for row in rows] == [(0.5, 2), (0.9, 2)]
+    assert [(row["freeze"], row["seeds"]) for row in rows] == [(0.5, 2), (0.9, 2)]
     assert main([str(folder), "--group-by", "method", "--format", "json"]) == 0
     printed = capsys.readouterr()
-    assert [(row["method"], row["n"]) for row in json.loads(printed.out)] == [("global_mask", 6), ("ewc", 3)]
+    assert [(row["method"], row["seeds"], row["runs"]) for row in json.loads(printed.out)] == [
+        ("global_mask", 3, 6),
+        ("ewc", 3, 3),
+    ]
     assert "pooled over freeze" in printed.err
     assert "pooled over" in (folder / "report" / "report.html").read_text()
 
@@ -113,7 +117,7 @@ def test_metric_where_and_group_by(folder: Path, capsys: pytest.CaptureFixture[s
 def test_counts_are_whole_also_beside_numbers_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--group-by", "freeze"]) == 0
     output = capsys.readouterr().out
-    assert "│ 0.5    │ 3 │ 71.0 [70.0, 72.0] │" in output
+    assert "│ 0.5    │     3 │ 71.0 [68.5, 73.5] │" in output
     assert '<td data-sort="3.0">3</td>' in (folder / "report" / "report.html").read_text()
 
 

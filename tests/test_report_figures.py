@@ -68,7 +68,7 @@ def test_there_is_a_figure_of_each_kind_and_of_each_swept_setting(section: Secti
 def test_a_sweep_over_decades_has_its_values_as_ticks(section: Section) -> None:
     drawing = section.drawings[1]
     assert {"0.1", "1", "10", "method.ewc_lambda", "ewc", "global_mask"} <= set(texts(drawing.svg))
-    assert any("n = 1 to 2" in text for text in texts(drawing.svg))
+    assert any("1 to 2 seeds each" in text for text in texts(drawing.svg))
 
 
 def test_figures_are_the_same_each_time(sweep: Summary, section: Section) -> None:

@@ -81,10 +81,10 @@ def test_the_lowest_learning_error_is_the_best(tmp_path: Path) -> None:
 
 def test_the_verdict_is_in_numbers(regression: Path) -> None:
     found = verdict("", summary_of(regression))
-    assert found.answer == "Use ewc: average mse 0.0310 [0.0300, 0.0320] (3 runs), the lowest of 2 settings."
-    assert "is +0.279 [+0.270, +0.288] mse, paired over 3 seeds: clear" in found.lead
+    assert found.answer == "Use ewc: average mse 0.0310 [0.0285, 0.0335] (3 seeds), the lowest of 2 settings."
+    assert "is +0.279 [+0.257, +0.301] mse, paired over 3 seeds: 5 seeds at least are needed" in found.lead
     found = verdict("", summary_of(regression, "average_forgetting"))
-    assert "Use ewc: average forgetting 0.0420 mse [0.0400, 0.0440]" in found.answer
+    assert "Use ewc: average forgetting 0.0420 mse [0.0370, 0.0470]" in found.answer
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_runs_of_one_kind_are_judged_by_their_own_score(regression: Path, capsys
     assert main([str(regression), "--compare", "method=ewc", "method=finetune"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("average mse, 95 % interval")
-    assert "method=ewc minus method=finetune, in mse:\naverage_mse          -0.279 [-0.288, -0.270]" in output
+    assert "method=ewc minus method=finetune, in mse:\naverage_mse          -0.279 [-0.301, -0.257]" in output
     assert "left out" not in output
     html = (regression / "report" / "report.html").read_text()
     assert "in %" not in html
     assert "percentage points" not in html
-    assert "means in mse with 95&nbsp;% intervals" in html
-    assert '<td data-sort="0.031">0.0310 <span class="note">[0.0300, 0.0320]</span></td>' in html
+    assert "means over seeds in mse with 95&nbsp;% intervals" in html
+    assert '<td data-sort="0.031">0.0310 <span class="note">[0.0285, 0.0335]</span></td>' in html
     for table in ("runs", "summary"):
         columns = pd.read_csv(regression / "report" / f"{table}.csv").columns
         assert [name for name in columns if name in metric_names("mse")] == metric_names("mse")
@@ -191,7 +191,7 @@ def test_runs_of_both_kinds(
     assert main([str(mixed), *arguments, "--format", "csv"]) == 0
     printed = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(printed.out)))
-    assert sum(int(row["n"]) for row in rows) == runs
+    assert sum(int(row["runs"]) for row in rows) == runs
     assert {"average_accuracy", "average_mse"} & set(rows[0]) == {columns}
     assert len(pd.read_csv(mixed / "report" / "runs.csv")) == runs
     html = (mixed / "report" / "report.html").read_text()

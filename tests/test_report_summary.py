@@ -1,15 +1,13 @@
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_runs import write_run
-from scipy import stats
 
 from cl_runner.metrics import metric_names
 from cl_runner.report.collect import collect
 from cl_runner.report.settings import distinguishing
-from cl_runner.report.summary import Summary, intervals, pareto_front, summarise
+from cl_runner.report.summary import Summary, pareto_front, summarise
 
 
 def summary_of(folder: Path, metric: str = "average_accuracy", keys: list[str] | None = None) -> Summary:
@@ -26,7 +24,7 @@ def test_means_and_counts_of_runs_made_by_hand(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
     assert summary.keys == ["method"]
     assert summary.table["method"].tolist() == ["global_mask", "ewc"]
-    assert summary.table["n"].tolist() == [2, 3]
+    assert summary.table["seeds"].tolist() == summary.table["runs"].tolist() == [2, 3]
     np.testing.assert_allclose(summary.table["average_accuracy"], [0.85, 0.6])
     np.testing.assert_allclose(summary.table["average_forgetting"], [0.0, 0.5])
     np.testing.assert_allclose(summary.table["backward_transfer"], [0.0, -0.5])
@@ -44,47 +42,17 @@ def test_forgetting_is_best_when_least(tmp_path: Path) -> None:
 def test_one_run_has_no_interval(tmp_path: Path) -> None:
     write_run(tmp_path / "a", 0.5)
     table = summary_of(tmp_path).table
-    assert table["n"].tolist() == [1]
+    assert table["seeds"].tolist() == [1]
     assert (
         table[[f"{name}_{end}" for name in metric_names("accuracy") for end in ("low", "high")]].isna().all(axis=None)
     )
-
-
-def test_intervals_are_quantiles_of_all_resamples() -> None:
-    values = np.array([0.1, 0.2, 0.4, 0.45])
-    means = [np.mean(drawn) for drawn in product(values, repeat=4)]
-    low, high = intervals([values[None]])
-    # 9,999 resamples of 256 equally likely ones.
-    assert low.item() == pytest.approx(np.quantile(means, 0.025), abs=0.01)
-    assert high.item() == pytest.approx(np.quantile(means, 0.975), abs=0.01)
-
-
-def test_intervals_are_scipys_whatever_they_are_drawn_with() -> None:
-    source = np.random.default_rng(5)
-    samples = [source.normal(size=(2, n)) for n in (6, 3, 6, 1, 40)]
-    low, high = intervals(samples)
-    for number, sample in enumerate(samples):
-        if sample.shape[1] == 1:
-            assert np.isnan(low[number]).all()
-            continue
-        expected = stats.bootstrap(
-            (sample,), np.mean, axis=-1, method="percentile", rng=np.random.default_rng(0)
-        ).confidence_interval
-        np.testing.assert_allclose(low[number], expected.low)
-        np.testing.assert_allclose(high[number], expected.high)
-
-
-def test_equal_runs_and_missing_values() -> None:
-    low, high = intervals([np.array([[0.5, 0.5, 0.5], [0.1, np.nan, 0.2]])])
-    assert (low[0, 0], high[0, 0]) == (0.5, 0.5)
-    assert np.isnan([low[0, 1], high[0, 1]]).all()
 
 
 def test_a_metric_that_one_run_lacks_has_no_mean(tmp_path: Path) -> None:
     write_run(tmp_path / "a", 0.5, metrics={"average_forgetting": None}, benchmark__tasks=1)
     write_run(tmp_path / "b", 0.7, benchmark__tasks=2)
     table = summary_of(tmp_path, keys=["method"]).table
-    assert table["n"].item() == 2
+    assert table["runs"].item() == 2
     assert table["average_accuracy"].item() == pytest.approx(0.6)
     assert np.isnan(table["average_forgetting"].item())
 
@@ -93,7 +61,7 @@ def test_null_is_a_value_of_its_own(tmp_path: Path) -> None:
     for number, samples in enumerate([None, 100, None]):
         write_run(tmp_path / str(number), 0.5, seed=number, benchmark__train_samples=samples)
     table = summary_of(tmp_path).table
-    assert table["n"].tolist() == [1, 2]
+    assert table["runs"].tolist() == [1, 2]
 
 
 def test_benchmarks_are_ranked_apart(tmp_path: Path) -> None:

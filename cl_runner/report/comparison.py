@@ -7,20 +7,23 @@ import numpy as np
 import pandas as pd
 
 from cl_runner.errors import ConfigError
+from cl_runner.report.intervals import ENOUGH_SEEDS, intervals, seed_means
 from cl_runner.report.scores import LESS_IS_BETTER, score_of
 from cl_runner.report.settings import BOOKKEEPING, NAMES, distinguishing, select, shown, varying
-from cl_runner.report.summary import Summary, intervals
+from cl_runner.report.summary import Summary
 
-# Below so many seeds, percentile intervals are clearly too narrow.
-FEW_SEEDS = 10
 # Settings that one choice sets together: where the two sides have nothing in common in these, they belong to what is
 # compared, and no longer to what has to agree.
 _FAMILIES = {"method": ("method", "freeze"), "benchmark": ("benchmark", "train"), "model": ("model",)}
+
+# Means of the same numbers in another order may differ by so much.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Comparison:
     """`first` minus `second`; `table` has a row per metric: `metric`, `difference`, `low`, `high`, `seeds`, `pairs`.
+    `agree` says in how many seeds the difference has the sign of the mean.
 
     Runs were paired where they agree in the seed and in the settings `matched`. Of these, `averaged` have several
     values, over which the difference is a mean. Each side was averaged over the settings `pooled`, which vary within
@@ -40,8 +43,8 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     """The paired comparison of two conditions, each `key=value`, or several of these with spaces between.
 
     Each side's mean in every cell (the seed and the settings that have to agree), their difference, its mean over the
-    cells of a seed, and the mean of that over seeds. Seeds are what the bootstrap draws, since the runs of one seed
-    share the order of the data. All `runs` are of one score.
+    cells of a seed, and the mean of that over seeds. The interval is of so many seeds and not of so many pairs, since
+    the runs of one seed share the order of the data. All `runs` are of one score.
 
     Raises:
         ConfigError: a condition names no run, a run fulfils both, or no two runs can be paired.
@@ -63,18 +66,21 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     matched = [key for key in differing if key not in apart]
     pooled = [key for key in [*apart, *named] if varying(one, [key]) or varying(two, [key])]
     cells = [*matched, "seed"]
-    metrics = score_of(runs).metrics
+    score = score_of(runs)
+    metrics = score.metrics
     means = [_cell_means(side, cells, metrics) for side in sides]
     paired = means[0].add_suffix("_1").join(means[1].add_suffix("_2"), how="inner")
     if paired.empty:
         lacking = [key for key in cells if not _shared(one, two, key)]
         reason = f"they share no value of {', '.join(lacking)}" if lacking else f"no two agree in {', '.join(cells)}"
         raise ConfigError(f"--compare: no run of {first} has a partner in {second}: {reason}")
-    differences = pd.DataFrame({name: paired[f"{name}_1"] - paired[f"{name}_2"] for name in metrics})
-    by_seed = _complete_mean(differences.reset_index("seed"), ["seed"], metrics)
-    low, high = intervals([by_seed.to_numpy().T])
-    table = pd.DataFrame({"metric": metrics, "difference": by_seed.to_numpy().mean(axis=0)})
-    table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired))
+    differences = pd.DataFrame({name: _minus(paired[f"{name}_1"], paired[f"{name}_2"]) for name in metrics})
+    by_seed = seed_means(differences.reset_index("seed"), [], metrics).to_numpy()
+    least, most = score.range_of(metrics)
+    low, high = intervals([by_seed.T], least - most, most - least)
+    table = pd.DataFrame({"metric": metrics, "difference": by_seed.mean(axis=0)})
+    agree = (np.sign(by_seed) == np.sign(table["difference"].to_numpy())).sum(axis=0)
+    table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired), agree=agree)
     alone = (len(one) - _partnered(one, cells, paired), len(two) - _partnered(two, cells, paired))
     _, follows = distinguishing(pd.concat(sides), settings)
     told = [key for key in matched if key not in follows]
@@ -86,34 +92,50 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
 def leads(summary: Summary) -> pd.DataFrame:
     """By how much the best setting (the first row) leads each other one, over the seeds that both have.
 
-    Columns `lead` (positive: the best is better), `low`, `high`, `seeds`, and `same`: the two gave the same numbers,
-    so that they are one setting in effect. The index is that of `summary.table`, without the best.
+    Columns `lead` (positive: the best is better), `low`, `high`, `seeds`, `ahead` (in how many of these the best is
+    better), and `same`: the two gave the same numbers, so that they are one setting in effect. `clear`: there are
+    `ENOUGH_SEEDS`, and the interval lies above 0. `apart`: so does one that allows for the choice of the best, by
+    Bonferroni's correction for all pairs of settings. The index is that of `summary.table`, without the best.
     """
-    means = _complete_mean(summary.runs, ["setting", "seed"], summary.score.metrics)
-    sign = -1 if summary.metric in LESS_IS_BETTER else 1
+    score, metric, others = summary.score, summary.metric, summary.table.index[1:]
+    means = seed_means(summary.runs, ["setting"], score.metrics)
+    sign = -1 if metric in LESS_IS_BETTER else 1
     best = means.loc[summary.table.index[0]]
     samples, same = [], []
-    for other in summary.table.index[1:]:
+    for other in others:
         seeds = best.index.intersection(means.loc[other].index)
         ours, theirs = best.loc[seeds], means.loc[other].loc[seeds]
-        samples.append(sign * (ours[summary.metric] - theirs[summary.metric]).to_numpy()[None])
-        same.append(len(seeds) > 0 and np.array_equal(ours, theirs, equal_nan=True))
-    low, high = intervals(samples) if samples else (np.empty((0, 1)), np.empty((0, 1)))
-    lead = [values.mean() if values.size else np.nan for values in samples]
-    seeds = [values.size for values in samples]
-    found = {"lead": lead, "low": low[:, 0], "high": high[:, 0], "seeds": seeds, "same": same}
-    return pd.DataFrame(found, index=summary.table.index[1:])
+        samples.append(sign * _minus(ours[metric], theirs[metric]).to_numpy()[None])
+        same.append(len(seeds) > 0 and np.allclose(ours, theirs, rtol=0, atol=_ROUNDING, equal_nan=True))
+    pairs = len(others) * (len(others) + 1) / 2
+    least, most = score.range_of([metric])
+    (low, high), (surely, _) = (
+        intervals(samples, least - most, most - least, 1 - missed) if samples else (np.empty((0, 1)),) * 2
+        for missed in (0.05, 0.05 / max(1, pairs))
+    )
+    seeds = np.array([values.size for values in samples], dtype=int)
+    enough = seeds >= ENOUGH_SEEDS
+    found = {
+        "lead": [values.mean() if values.size else np.nan for values in samples],
+        "low": low[:, 0],
+        "high": high[:, 0],
+        "seeds": seeds,
+        "ahead": [int((values > 0).sum()) for values in samples],
+        "same": same,
+        "clear": enough & (low[:, 0] > 0),
+        "apart": enough & (surely[:, 0] > 0),
+    }
+    return pd.DataFrame(found, index=others)
 
 
-def _complete_mean(runs: pd.DataFrame, by: list[str], metrics: list[str]) -> pd.DataFrame:
-    """Means by group of `metrics`; NaN where a run lacks the metric, which pandas would leave out."""
-    grouped = runs.groupby(by, dropna=False)[metrics]
-    return grouped.mean().where(grouped.count().eq(grouped.size(), axis=0))
+def _minus(first: pd.Series, second: pd.Series) -> pd.Series:
+    difference = first - second
+    return difference.mask(difference.abs() < _ROUNDING, 0.0)
 
 
 def _cell_means(runs: pd.DataFrame, cells: list[str], metrics: list[str]) -> pd.DataFrame:
     # As text, so that null equals null.
-    return _complete_mean(runs.assign(**{key: runs[key].map(shown) for key in cells}), cells, metrics)
+    return seed_means(runs.assign(**{key: runs[key].map(shown) for key in cells}), cells[:-1], metrics)
 
 
 def _partnered(runs: pd.DataFrame, cells: list[str], paired: pd.DataFrame) -> int:

@@ -161,10 +161,11 @@ def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
     figure.legend(series.values(), series.keys(), loc="outside lower left", ncols=columns)
 
 
-def sample_sizes(table: pd.DataFrame) -> str:
-    """How many runs a mean is of, over the rows of a summary."""
-    low, high = table["n"].min(), table["n"].max()
-    return f"n = {low} each" if low == high else f"n = {low} to {high}"
+def sample_sizes(table: pd.DataFrame, of: str = "seeds") -> str:
+    """How many `seeds`, or `runs`, a mean is of, over the rows of a summary."""
+    low, high = table[of].min(), table[of].max()
+    words = of if high > 1 else of.removesuffix("s")
+    return f"{low} {words} each" if low == high else f"{low} to {high} {words} each"
 
 
 def log_spaced(values: Sequence[float]) -> bool:

@@ -26,18 +26,20 @@ from cl_runner.report.drawing import (
     style,
     with_intervals,
 )
+from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.scores import Score
-from cl_runner.report.summary import Summary, intervals, pareto_front
+from cl_runner.report.summary import Summary, pareto_front
+from cl_runner.report.words import runs_in_words
 from cl_runner.significance import BIN_WIDTH
 
 _RANKED, _NUMBERED = 25, 12
 
 
 def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
-    """The best settings, one below the other: mean, interval and the single runs."""
+    """The best settings, one below the other: mean, interval and the single seeds."""
     metric, score, words = part.metric, part.score, part.metric.replace("_", " ")
     table = part.table[part.table[metric].notna()][:_RANKED]
-    names = part.labels()
+    names, seeds = part.labels(), seed_means(part.runs, ["setting"], [metric])
     with style():
         figure = new_figure(min(10.0, 3.4 + 0.08 * max(map(len, names[table.index]))), 1.6 + 0.27 * len(table))
         axes = figure.add_subplot()
@@ -45,7 +47,7 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
             as_method = look(part.methods.index(part.method[setting]) if part.methods else 0)
             estimate = table.loc[setting, [metric, f"{metric}_low", f"{metric}_high"]]
             mean, low, high = score.scale * estimate.to_numpy(dtype=float)
-            values = score.scale * part.runs.loc[part.runs["setting"] == setting, metric]
+            values = score.scale * seeds.loc[setting, metric]
             axes.plot(values, np.full(len(values), place), "|", color=INK, alpha=0.35, ms=8)
             axes.plot([low, high], [place, place], color=as_method.colour, lw=2.2)
             axes.plot(mean, place, as_method.marker, color=as_method.colour, ms=6)
@@ -54,39 +56,40 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(score.label(metric))
         faint_grid(axes, "x")
-        subtitle = f"best first; mean and 95 % interval over runs, {sample_sizes(table)}"
-        caption = "Small strokes are single runs; numbers are the table's."
+        subtitle = f"best first; mean and 95 % interval over {sample_sizes(table)}"
+        caption = "Small strokes are single seeds; numbers are the table's."
         if len(part.table) > len(table):
             caption += f" The best {len(table)} of {len(part.table)} settings."
         return finish(figure, f"ranking{suffix}", f"{words.capitalize()} by setting", subtitle, caption)
 
 
 def draw_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
-    """The score on the tasks so far after each task; `matrices` `(n, T, T)` of the runs, by setting."""
+    """The score on the tasks so far after each task; `matrices` `(n, T, T)` of the seeds, by setting."""
     names, ways = part.labels(), looks([part.method[setting] for setting in matrices], part.methods)
     score = part.score
     with style():
         figure = new_figure(NARROW, 3.7)
         axes = figure.add_subplot()
         for number, (setting, stack) in enumerate(matrices.items()):
-            curves = score.scale * np.stack([stack[:, k, : k + 1].mean(axis=1) for k in range(stack.shape[1])])
-            (low,), (high,) = intervals([curves])
+            curves = np.stack([stack[:, k, : k + 1].mean(axis=1) for k in range(stack.shape[1])])
+            (low,), (high,) = score.scale * np.stack(intervals([curves], *score.range_of([score.average])))
             tasks = np.arange(1.0, len(curves) + 1)
             shift = number - (len(matrices) - 1) / 2
-            with_intervals(axes, tasks, curves.mean(axis=1), (low, high), ways[number], shift, names[setting])
+            mean = score.scale * curves.mean(axis=1)
+            with_intervals(axes, tasks, mean, (low, high), ways[number], shift, names[setting])
         axes.autoscale_view()
         most = max(stack.shape[1] for stack in matrices.values())
         axes.set_xticks(range(1, most + 1, math.ceil(most / 20)))
         axes.set(xlabel="tasks learned", ylabel=f"test {score.label(score.name)}")
         faint_grid(axes)
         legend_below(figure, [axes])
-        subtitle = f"mean over tasks so far, 95 % interval over runs, {sample_sizes(part.table)}"
+        subtitle = f"mean over tasks so far, 95 % interval over {sample_sizes(part.table)}"
         title = f"{score.words.capitalize()} over the task sequence"
         return finish(figure, f"{score.name}_over_tasks{suffix}", title, subtitle, _of(part, matrices))
 
 
 def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
-    """Mean matrix of each setting; `matrices` `(n, T, T)` of the runs, by setting."""
+    """Mean matrix of each setting; `matrices` `(n, T, T)` of the seeds, by setting."""
     names, score = part.labels(), part.score
     means = [score.scale * stack.mean(axis=0) for stack in matrices.values()]
     norm = colour_scale(score, means)
@@ -96,7 +99,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
         for axes, mean, (setting, stack) in zip(grid, means, matrices.items(), strict=False):
             mesh = _heat_map(axes, mean, score, norm)
-            axes.set_title(textwrap.fill(f"{names[setting]} (n\u00a0=\u00a0{len(stack)})", 28), fontsize=9)
+            axes.set_title(textwrap.fill(f"{names[setting]} ({runs_in_words(len(stack), 'seed')})", 28), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
         figure.colorbar(mesh, ax=list(grid), label=f"test {score.label(score.name)}", shrink=0.8)
@@ -135,7 +138,7 @@ def draw_significance(part: Summary, histograms: Mapping[int, pd.DataFrame], suf
         grid[0].set_ylim(bottom=0)
         figure.supylabel("% of the layer's parameters", fontsize=10)
         legend_below(figure, grid)
-        subtitle = f"Fisher diagonal after each task, all tasks and runs together, {sample_sizes(part.table)}"
+        subtitle = f"Fisher diagonal after each task, all tasks and runs together, {sample_sizes(part.table, 'runs')}"
         caption = (
             f"Bins of {BIN_WIDTH} decades; parameters of significance zero are not counted, and up to 2 % lie further "
             f"left. {_of(part, histograms)}"
@@ -178,14 +181,14 @@ def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
         faint_grid(axes, "both")
         legend_below(figure, [axes])
         better = "down" if score.less_is_better else "up"
-        subtitle = f"{better} and left is better; mean and 95 % intervals, {sample_sizes(table)}"
-        caption = "Numbers on the front are the table's. A setting off the front is beaten by one on it."
+        subtitle = f"{better} and left is better; mean and 95 % intervals over {sample_sizes(table)}"
+        caption = "Numbers on the front are the table's. By its means a setting off the front is beaten by one on it."
         return finish(figure, f"learned_remembered{suffix}", "Learned against remembered", subtitle, caption)
 
 
 def chosen(part: Summary, most: int) -> list[int]:
     """At most `most` rows of the summary: each method's best, then the best; once each of those that came out same."""
-    table = part.table[part.table[part.metric].notna()].drop_duplicates(["n", *part.score.metrics])
+    table = part.table[part.table[part.metric].notna()].drop_duplicates(["seeds", *part.score.metrics])
     first = table.index[~part.method[table.index].duplicated()]
     order = [*first, *(row for row in table.index if row not in first)]
     return sorted(int(row) for row in order[:most])

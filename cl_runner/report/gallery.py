@@ -62,13 +62,13 @@ def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:
         drawings.append(draw_tradeoff(part, suffix))
     name = f"{part.score.name}_matrix.csv"
     recorded = _read(part, chosen(part, _MATRICES), name, score_matrix, notes)
-    matrices = {setting: _largest(stack) for setting, stack in recorded.items()}
+    matrices = {setting: _by_seed(found) for setting, found in recorded.items()}
     curves = {setting: matrices[setting] for setting in chosen(part, _CURVES) if setting in matrices}
     if matrices:
         drawings += [draw_over_tasks(part, curves, suffix), draw_matrices(part, matrices, suffix)]
     histograms = _read(part, chosen(part, _HISTOGRAMS), "significance_histograms.csv", significance_histograms, notes)
     if histograms:
-        added = {setting: pd.concat(tables) for setting, tables in histograms.items()}
+        added = {setting: pd.concat(table for _, table in found) for setting, found in histograms.items()}
         drawings.append(draw_significance(part, added, suffix))
     return drawings, notes
 
@@ -97,14 +97,17 @@ def significance_histograms(file: Path) -> pd.DataFrame:
 
 def _read(
     part: Summary, settings: Iterable[int], name: str, read: Callable[[Path], _Content], notes: list[str]
-) -> dict[int, list[_Content]]:
-    """What the runs of each setting recorded in the file `name`; a setting none of whose runs has it is left out."""
-    found: dict[int, list[_Content]] = {}
+) -> dict[int, list[tuple[int, _Content]]]:
+    """What the runs of each setting recorded in the file `name`, with their seeds; a setting none of whose runs has it
+    is left out.
+    """
+    found: dict[int, list[tuple[int, _Content]]] = {}
     missing = []
     for setting in settings:
-        for directory in part.runs.loc[part.runs["setting"] == setting, "directory"]:
+        of_setting = part.runs[part.runs["setting"] == setting]
+        for directory, seed in zip(of_setting["directory"], of_setting["seed"], strict=True):
             try:
-                found.setdefault(setting, []).append(read(Path(directory) / name))
+                found.setdefault(setting, []).append((seed, read(Path(directory) / name)))
             except (OSError, ValueError):
                 missing.append(directory)
         if not found.get(setting):
@@ -115,7 +118,11 @@ def _read(
     return found
 
 
-def _largest(matrices: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The matrices `(n, T, T)` of the longest task sequence: others may have been pooled with it."""
-    most = max(len(matrix) for matrix in matrices)
-    return np.stack([matrix for matrix in matrices if len(matrix) == most])
+def _by_seed(found: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """The mean matrix of each seed `(n, T, T)`, of the longest task sequence: others may have been pooled with it."""
+    most = max(len(matrix) for _, matrix in found)
+    stacks: dict[int, list[NDArray[np.float64]]] = {}
+    for seed, matrix in found:
+        if len(matrix) == most:
+            stacks.setdefault(seed, []).append(matrix)
+    return np.stack([np.mean(stack, axis=0) for stack in stacks.values()])

@@ -12,10 +12,19 @@ from jinja2 import Environment, StrictUndefined
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.gallery import Section
+from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.scores import Score
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
-from cl_runner.report.words import Verdict, comparison_in_words, difference, estimate, left_out_in_words, runs_in_words
+from cl_runner.report.words import (
+    Verdict,
+    comparison_in_words,
+    counts_shown,
+    difference,
+    estimate,
+    left_out_in_words,
+    runs_in_words,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,14 @@ def page(
         title=f"{runs_in_words(len(summary.runs))}, {runs_in_words(len(summary.table), 'setting')}",
         verdicts=verdicts,
         score=score,
-        columns=["#", *summary.keys, "n", score.label(summary.metric), "lead of the best", *map(_in_words, others)],
+        columns=[
+            "#",
+            *summary.keys,
+            *counts_shown(summary.table),
+            score.label(summary.metric),
+            "lead of the best",
+            *map(_in_words, others),
+        ],
         rows=_rows(summary, verdicts, others),
         sections=[(section, [(drawing, _inline(drawing.svg)) for drawing in section.drawings]) for section in sections],
         left_out=left_out,
@@ -60,19 +76,23 @@ def page(
         comparison_rows=_comparison_rows(comparison, score) if comparison else [],
         facts=facts,
         fixed=fixed,
+        enough_seeds=ENOUGH_SEEDS,
     )
 
 
 def _rows(summary: Summary, verdicts: Sequence[Verdict], others: Sequence[str]) -> list[list[Cell]]:
     score = summary.score
     rivals = pd.concat([verdict.rivals for verdict in verdicts])
+    counts = counts_shown(summary.table)
     rows = []
     for number, (_, row) in enumerate(summary.table.iterrows()):
         cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
-        cells.append(_number_cell(str(int(row["n"])), row["n"]))
+        cells += [_number_cell(str(int(row[count])), row[count]) for count in counts]
         cells.append(_estimate_cell(row, summary.metric, score))
-        cells.append(Cell("best", "", "0") if number not in rivals.index else _lead_cell(score, *rivals.loc[number]))
+        cells.append(
+            Cell("best", "", "0") if number not in rivals.index else _lead_cell(score, pd.Series(rivals.loc[number]))
+        )
         rows.append([*cells, *(_estimate_cell(row, name, score) for name in others)])
     return rows
 
@@ -90,12 +110,12 @@ def _estimate_cell(row: pd.Series, metric: str, score: Score) -> Cell:
     return _number_cell(mean, row[metric], interval)
 
 
-def _lead_cell(score: Score, lead: float, low: float, high: float, _seeds: int, same: bool) -> Cell:
-    if same:
+def _lead_cell(score: Score, rival: pd.Series) -> Cell:
+    if rival["same"]:
         return Cell("0", "same numbers", "0")
-    sure = "" if low > 0 else " not clear"
-    text, _, interval = difference(lead, low, high, score).partition(" ")
-    return _number_cell(text, lead, f"{interval}{sure}" if interval else "no interval")
+    few = "too few seeds" if rival["seeds"] < ENOUGH_SEEDS else "not clear"
+    text, _, interval = difference(rival["lead"], rival["low"], rival["high"], score).partition(" ")
+    return _number_cell(text, rival["lead"], f"{interval or 'no interval'}{'' if rival['clear'] else f', {few}'}")
 
 
 def _comparison_rows(comparison: Comparison, score: Score) -> list[tuple[str, str]]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import SCORES, metric_names
@@ -51,6 +55,13 @@ class Score:
     def less_is_better(self) -> bool:
         """Whether a low score is a good one."""
         return self.average in LESS_IS_BETTER
+
+    def range_of(self, metrics: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least and the most that each of these metrics can be, both `(M,)`."""
+        top = np.inf if self.highest is None else self.highest / self.scale
+        scores = np.isin(metrics, [self.average, self.learned])
+        # The others are differences of scores.
+        return np.where(scores, 0.0, -top), np.full(len(metrics), top)
 
     def unit_of(self, metric: str) -> str:
         """The unit of a metric, with a space before it; empty where the metric's name says it."""

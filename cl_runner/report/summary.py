@@ -1,4 +1,4 @@
-"""Means over runs with bootstrap intervals, a row per setting, best first."""
+"""Means over seeds with their intervals, a row per setting, best first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
+from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.scores import LESS_IS_BETTER, Score, score_of
 from cl_runner.report.settings import labels, shown
-
-_RESAMPLES = 9999
-# Numbers drawn at a time, which bounds the memory.
-_BATCH = 4_000_000
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`table` has a row per setting, by benchmark and then best first: the columns `keys`, `n` (runs), and for each
-    metric M its mean `M`, `M_low` and `M_high`. `runs` are the runs with their row in it as column `setting`.
+    """`table` has a row per setting, by benchmark and then best first: the columns `keys`, the numbers of `seeds` and
+    `runs`, and for each metric M its mean `M`, `M_low` and `M_high`. `runs` are the runs with their row in it as column
+    `setting`.
 
     `problems` are those of `keys` that say what is to be learned; metrics of different problems do not compare.
     `methods` are all methods of the report, by alphabet.
@@ -72,14 +69,18 @@ class Summary:
 def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:
     """The summary of `runs` (of `Runs.table`, all of one score) grouped by `keys`, sorted by `metric`.
 
-    A metric that one of a group's runs lacks has no mean in that group (NaN).
+    Means are over seeds: runs of one seed in a group, which are no evidence of what another seed would give, are
+    averaged first. A metric that one of a group's runs lacks has no mean in that group (NaN).
     """
-    keys, metrics = list(keys), score_of(runs).metrics
+    keys, score = list(keys), score_of(runs)
+    metrics = score.metrics
     group = runs.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(runs), dtype=int)
-    samples = [runs.loc[group == number, metrics].to_numpy().T for number in range(group.max() + 1)]
+    means = seed_means(runs.assign(group=group), ["group"], metrics)
+    samples = [rows.to_numpy().T for _, rows in means.groupby("group")]
     table = runs[keys].assign(group=group).drop_duplicates("group").sort_values("group").reset_index(drop=True)
-    table["n"] = [values.shape[1] for values in samples]
-    low, high = intervals(samples)
+    table["seeds"] = [values.shape[1] for values in samples]
+    table["runs"] = runs.groupby(group).size()
+    low, high = intervals(samples, *score.range_of(metrics))
     for number, name in enumerate(metrics):
         table[name] = [values[number].mean() for values in samples]
         table[f"{name}_low"], table[f"{name}_high"] = low[:, number], high[:, number]
@@ -90,41 +91,6 @@ def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:
     row_of_group[table.pop("group")] = table.index
     methods = sorted({shown(method) for method in table["method"]}) if "method" in keys else []
     return Summary(table, runs.assign(setting=row_of_group[group]), keys, metric, methods)
-
-
-def intervals(samples: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % intervals of the means of several samples, by the percentile bootstrap (Efron & Tibshirani 1993, ch. 13).
-
-    Each sample `(M, n)` holds M quantities of n runs; whole runs are drawn, the same for all M. Returns the lower and
-    the upper ends, both `(len(samples), M)`. NaN where n is 1, as one run says nothing of the spread, and where a
-    value is missing.
-    """
-    sizes = np.array([values.shape[1] for values in samples])
-    low = np.full((len(samples), len(samples[0])), np.nan)
-    high = low.copy()
-    # Samples of equal size are drawn from together.
-    for size in np.unique(sizes[sizes > 1]):
-        (which,) = np.nonzero(sizes == size)
-        stacked = np.stack([samples[int(number)] for number in which])
-        whole = np.isfinite(stacked).all(axis=2)
-        if not whole.any():
-            continue
-        values = stacked[whole]
-        found = stats.bootstrap(
-            (values,),
-            np.mean,
-            axis=-1,
-            vectorized=True,
-            method="percentile",
-            n_resamples=_RESAMPLES,
-            batch=max(1, _BATCH // values.size),
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        for ends, found_ends in ((low, found.low), (high, found.high)):
-            filled = np.full(whole.shape, np.nan)
-            filled[whole] = found_ends
-            ends[which] = filled
-    return low, high
 
 
 def pareto_front(gains: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.bool_]:

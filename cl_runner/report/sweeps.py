@@ -65,7 +65,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
             axes.set_ylabel(score.label(metric))
         if len(names) > 1:
             legend_below(figure, grid)
-        subtitle = f"mean and 95 % interval over runs, {sample_sizes(part.table)}"
+        subtitle = f"mean and 95 % interval over {sample_sizes(part.table)}"
         caption = "Lines are moved a little sideways, so as not to hide each other."
         if len(table) < len(part.table):
             caption += f" Of settings run with one {key} only, at most each method's best is shown."

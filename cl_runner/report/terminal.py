@@ -12,7 +12,14 @@ from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
-from cl_runner.report.words import Verdict, comparison_in_words, difference, estimate, left_out_in_words
+from cl_runner.report.words import (
+    Verdict,
+    comparison_in_words,
+    counts_shown,
+    difference,
+    estimate,
+    left_out_in_words,
+)
 from cl_runner.terminal import print_whole
 
 
@@ -34,14 +41,17 @@ def show(
     """The summary as a table, the verdicts, and the comparison if there is one."""
     score = summary.score
     others = [name for name in score.metrics if name != summary.metric]
-    table = Table(title=f"{score.label(summary.metric)}, 95 % interval; n runs{pooled}", title_justify="left")
+    table = Table(title=f"{score.label(summary.metric)}, 95 % interval over seeds{pooled}", title_justify="left")
     for key in ["", *summary.keys]:
         table.add_column(key)
-    table.add_column("n", justify="right")
+    counts = counts_shown(summary.table)
+    for count in counts:
+        table.add_column(count, justify="right")
     for name in [summary.metric, *others]:
         table.add_column(name.replace("_", "\n"), justify="right")
     for number, (_, row) in enumerate(summary.table.iterrows(), 1):
-        values = [str(number), *(escape(shown(row[key])) for key in summary.keys), str(int(row["n"]))]
+        values = [str(number), *(escape(shown(row[key])) for key in summary.keys)]
+        values += [str(int(row[count])) for count in counts]
         best = " ".join(filter(None, estimate(row, summary.metric, score)))
         table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
     print_whole(console, table)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cl_runner.report.collect import LeftOut
-from cl_runner.report.comparison import FEW_SEEDS, Comparison, leads
+from cl_runner.report.comparison import Comparison, leads
+from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.scores import LESS_IS_BETTER, Score
 from cl_runner.report.settings import BOOKKEEPING, shown, varying
 from cl_runner.report.summary import Summary
@@ -36,26 +37,30 @@ def verdict(problem: str, part: Summary) -> Verdict:
     words = metric.replace("_", " ")
     if math.isnan(best[metric]):
         return Verdict(problem, f"No setting can be named: its runs have no {words}.", "", [], rivals)
-    name = names.iloc[0]
-    n = int(best["n"])
+    name, count = names.iloc[0], _seeds_in_words(best)
+    valued = int(part.table[metric].notna().sum())
     which = "lowest" if metric in LESS_IS_BETTER else "highest"
-    place = f"the {which} of {len(names)} settings" if len(names) > 1 else "the only setting here"
+    place = f"the {which} of {valued} settings" if valued > 1 else "the only setting here"
+    if valued < len(names):
+        place += f" that {'has' if valued == 1 else 'have'} one in every run"
     mean, interval = estimate(best, metric, part.score)
     value = f"{mean}{part.score.unit_of(metric)} {interval}".strip()
-    answer = f"Use {name}: {words} {value} ({runs_in_words(n)}), {place}."
+    answer = f"Use {name}: {words} {value} ({count}), {place}."
     twins = [names[row] for row in rivals.index[rivals["same"]]]
     others = rivals[~rivals["same"] & part.table.loc[rivals.index, metric].notna()]
     cautions = []
     if twins:
         cautions.append(f"{_listed(twins)} gave the very same numbers: what tells them apart has no effect.")
+    tied = [names[row] for row in others.index if math.isclose(part.table.loc[row, metric], best[metric])]
+    if tied:
+        cautions.append(f"{_listed(tied)} came out as well as {name}: which of them is named is arbitrary.")
     lead = "" if others.empty else _lead(others, names, part.score)
-    seeds = part.runs.loc[part.runs["setting"] == part.table.index[0], "seed"].nunique()
-    if seeds == 1:
-        interval = ", so there is no interval" if n == 1 else ", which the interval thus leaves out"
+    if best["seeds"] == 1:
+        interval = ", so there is no interval" if best["runs"] == 1 else ", and runs of one seed are no evidence of it"
         cautions.append(f"One seed says nothing of the spread between seeds{interval}. Run more seeds.")
-    elif seeds < FEW_SEEDS:
-        cautions.append(f"{seeds} seeds are few: such intervals are too narrow. Run {FEW_SEEDS} or more to be sure.")
-    if len(names) > 1 and seeds > 1:
+    elif best["seeds"] < ENOUGH_SEEDS:
+        cautions.append(f"{int(best['seeds'])} seeds are few. Run {ENOUGH_SEEDS} at least to call a lead clear.")
+    if valued > 1 and best["seeds"] > 1:
         cautions.append("The best of several is in part the luckiest: on new seeds expect it to do a little worse.")
     return Verdict(problem, answer, lead, cautions, rivals)
 
@@ -63,17 +68,33 @@ def verdict(problem: str, part: Summary) -> Verdict:
 def _lead(others: pd.DataFrame, names: pd.Series, score: Score) -> str:
     following = others.iloc[0]
     against = f"Its lead over the next best, {names[others.index[0]]},"
-    if following["seeds"] < 2:
-        return f"{against} cannot be judged: the two share {runs_in_words(int(following['seeds']), 'seed')}."
-    lead, low, high = following[["lead", "low", "high"]]
     seeds = int(following["seeds"])
+    if seeds < 2:
+        return f"{against} cannot be judged: the two share {runs_in_words(seeds, 'seed')}."
+    lead, low, high = following[["lead", "low", "high"]]
     size = f"is {difference(lead, low, high, score)} {score.steps}, paired over {seeds} seeds"
-    clear = "clear, as the interval lies above 0" if low > 0 else "not clear, as the interval reaches 0"
-    if low > 0 and seeds < FEW_SEEDS:
-        clear += f", though {seeds} seeds are weak evidence"
-    close = int((~(others["low"] > 0)).sum())
-    open_ones = f" In all, {close} of {len(others)} others cannot be told from it." if len(others) > 1 and close else ""
-    return f"{against} {size}: {clear}.{open_ones}"
+    if seeds < ENOUGH_SEEDS:
+        ahead = int(following["ahead"])
+        so_far = f"these {seeds} agree in sign" if ahead == seeds else f"it is ahead in {ahead} of these {seeds}"
+        clear = f"{ENOUGH_SEEDS} seeds at least are needed to call a lead clear; {so_far}"
+    elif following["clear"]:
+        clear = "clear, as the interval lies above 0"
+    elif high < 0:
+        clear = "on the seeds that both have it is behind, and ahead only by its other seeds"
+    else:
+        clear = "not clear, as the interval reaches 0"
+    said = f"{against} {size}: {clear}."
+    if len(others) == 1 or others["clear"].all():
+        return said
+    # Of many settings that are equally good, the last come out clearly behind the first by chance.
+    close = int((~others["apart"]).sum())
+    return f"{said} Allowing for the choice among so many, {close} of {len(others)} others cannot be told from it."
+
+
+def _seeds_in_words(row: pd.Series) -> str:
+    """`5 seeds`, and where there are several of a seed, how many runs: `5 seeds, 20 runs`."""
+    seeds = runs_in_words(int(row["seeds"]), "seed")
+    return seeds if row["runs"] == row["seeds"] else f"{seeds}, {runs_in_words(int(row['runs']))}"
 
 
 def estimate(row: pd.Series, metric: str, score: Score) -> tuple[str, str]:
@@ -95,6 +116,11 @@ def difference(mean: float, low: float, high: float, score: Score) -> str:
 def runs_in_words(count: int, noun: str = "run") -> str:
     """`1 run`, `4 runs`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def counts_shown(table: pd.DataFrame) -> list[str]:
+    """Which of the counts to show of a summary: the seeds, and the runs if these are more anywhere."""
+    return ["seeds"] if table["runs"].equals(table["seeds"]) else ["seeds", "runs"]
 
 
 def pooled_over(runs: pd.DataFrame, settings: Sequence[str], keys: Sequence[str], follows: dict[str, str]) -> list[str]:
@@ -128,8 +154,10 @@ def comparison_in_words(found: Comparison) -> list[str]:
         lines.append(f"Left out, having no partner: {first} of {found.first}, {second} of {found.second}.")
     if row["seeds"] == 1:
         lines.append("One seed gives no interval.")
-    elif row["seeds"] < FEW_SEEDS:
-        lines.append(f"Of so few seeds (fewer than {FEW_SEEDS}) intervals are too narrow.")
+    elif row["seeds"] < ENOUGH_SEEDS:
+        agreeing = found.table.loc[found.table["agree"] == found.table["seeds"], "metric"].tolist()
+        agree = f"; these {row['seeds']} agree in sign of {_and(agreeing)}" if len(agreeing) else ""
+        lines.append(f"{ENOUGH_SEEDS} seeds at least are needed to call a difference clear{agree}.")
     return lines
 
 
@@ -137,6 +165,11 @@ def left_out_in_words(left_out: Sequence[LeftOut]) -> str:
     """`2 failed, 1 unfinished`; empty if there are none."""
     states = [item.state for item in left_out]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def _and(metrics: Sequence[str]) -> str:
+    *others, last = (name.replace("_", " ") for name in metrics)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

@@ -19,7 +19,7 @@ from cl_runner.report.drawing import (
 from cl_runner.report.words import runs_in_words
 from findings.page import Finding, Verdict
 from findings.results import average_score, learning_score
-from findings.statistics import Estimate, by_seed, curve, estimate, paired_difference
+from findings.statistics import Estimate, by_seed, curve, estimate, mean_share, paired_difference
 
 NUMBER = 1
 PRESETS = ["pile_up"]
@@ -105,8 +105,8 @@ def _level(learned: pd.DataFrame, setting: str, tasks: range) -> pd.Series:
 
 def _verdict(whole: Sequence[Estimate], second_half: Sequence[Estimate]) -> tuple[Verdict, str]:
     """By the changes at the strengths of EWC; an interval that reaches 0 is no evidence."""
-    worse = [change.high < 0 for change in whole]
-    on = [first and change.high < 0 for first, change in zip(worse, second_half, strict=True)]
+    worse = [change.below(0) for change in whole]
+    on = [first and change.below(0) for first, change in zip(worse, second_half, strict=True)]
     if all(on):
         return "confirmed", "beyond fine-tuning learning gets worse at every strength of EWC, and to the end."
     if not any(worse):
@@ -125,14 +125,14 @@ def _table(
     ends = average_score(scores)
     rows = []
     for setting in learned["setting"].unique():
-        first, last = (estimate(_level(learned, setting, tasks)) for tasks in (early, late))
+        first, last = (mean_share(_level(learned, setting, tasks)) for tasks in (early, late))
         rows.append(
             {
                 "setting": setting,
                 f"learning accuracy, {_span(early)}, %": first.percent(),
                 f"learning accuracy, {_span(late)}, %": last.percent(),
                 "change beyond fine-tuning's, points": whole[setting].points() if setting in whole else "–",
-                "average accuracy at the end, %": estimate(by_seed(ends[ends["setting"] == setting])).percent(),
+                "average accuracy at the end, %": mean_share(by_seed(ends[ends["setting"] == setting])).percent(),
                 "n": first.n,
             }
         )
@@ -145,7 +145,7 @@ def _draw(learned: pd.DataFrame, settings: Sequence[str]) -> Figure:
         figure = new_figure(1.4 * NARROW, 4.2)
         axes = figure.add_subplot()
         for number, (name, way) in enumerate(zip(settings, looks(methods, list(dict.fromkeys(methods))), strict=True)):
-            line = curve(learned[learned["setting"] == name], "task")
+            line = curve(learned[learned["setting"] == name], "task", least=0, most=1)
             line = 100 * line[["mean", "low", "high"]]
             ends = line["low"].to_numpy(), line["high"].to_numpy()
             shift = (number - (len(settings) - 1) / 2) / 2

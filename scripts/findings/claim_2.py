@@ -64,7 +64,7 @@ def judged(frame: pd.DataFrame) -> list[Finding]:
 def _layers(exact: pd.DataFrame) -> Finding:
     spans = {(case, unit): span(of(exact, case), unit) for case in cases(exact) for unit in UNITS}
     after_first = {key: apart for key, (_, apart) in spans.items() if key[0][1] == 1}
-    held = {key: apart.low >= ORDERS for key, apart in after_first.items()}
+    held = {key: apart.above(ORDERS) for key, apart in after_first.items()}
     far, near = (
         ", ".join(f"{after_first[key].mean:.1f} per {key[1]} on {key[0][0]}" for key in held if held[key] == wanted)
         for wanted in (True, False)
@@ -90,7 +90,7 @@ def _last_to_first(frame: pd.DataFrame, exact: pd.DataFrame) -> Finding:
         name="significance_last_to_first",
         title="Is the last hidden layer 100,000 times as significant as the first?",
         claim="Per neuron, the mode of significance in the last hidden layer is about 100,000 times that in the first.",
-        verdict=_verdict([value.low > 0 and abs(value.mean - CLAIMED) <= ABOUT for value in trained]),
+        verdict=_verdict([value.above(0) and abs(value.mean - CLAIMED) <= ABOUT for value in trained]),
         words=f"it is {_power(lowest)} to {_power(highest)} times that after training, and on regression "
         f"{_power(ratios[_BEFORE].mean)} times before it.",
         answer=_ratio_answer(frame, exact, ratios),
@@ -140,7 +140,7 @@ def _cause(exact: pd.DataFrame) -> str:
     # A layer's outputs are the next one's inputs.
     following = int(mean["inputs"].iloc[1:].to_numpy().argmin()) + 1
     fell = paired_difference(*(of_layer(part, following, "inputs") for part in (trained, before)))
-    if not fell.high < -1:
+    if not fell.below(-1):
         return "Training on regression leaves the inputs of all layers within about an order of what they were."
     signals = [f"{_power(mean['signal'].iloc[layer])} in the {name}" for layer, name in enumerate(names[:-1])]
     return (

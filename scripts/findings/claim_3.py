@@ -8,7 +8,7 @@ from cl_runner.results import Run
 from findings.latest_mask import PRESETS, QUICK, Sweep, draw, listed, sweeps
 from findings.page import Finding, Verdict
 from findings.parameters import parameters, trainable
-from findings.statistics import estimate, paired_difference
+from findings.statistics import mean_share, paired_difference
 
 __all__ = ["NUMBER", "PRESETS", "QUICK", "finding"]
 
@@ -94,7 +94,7 @@ def _ideal(sweep: Sweep) -> pd.Series:
 
 def _told(sweep: Sweep, leads: pd.Series) -> str:
     best, *others = leads.index
-    as_good = sorted(freeze for freeze in others if not leads[freeze].low > 0)
+    as_good = sorted(freeze for freeze in others if not leads[freeze].above(0))
     above = paired_difference(_both(sweep, best), _both(sweep, None))
     return (
         f"- {sweep.name}: freeze={best:g}, {above.points()} points above fine-tuning, {leads[_FREEZE].points()} above "
@@ -121,13 +121,13 @@ def _travel(run: Run) -> dict[str, float]:
 def _table(sweep: Sweep, travels: pd.Series) -> pd.DataFrame:
     rows = []
     for freeze in (None, *sweep.freezes):
-        both = estimate(_both(sweep, freeze))
+        both = mean_share(_both(sweep, freeze))
         rows.append(
             {
                 "benchmark": sweep.name,
                 "frozen, %": f"{100 * freeze:g}" if freeze else "0 (finetune)",
-                "task 2 known, %": estimate(sweep.level(2, 2, freeze)).percent(),
-                "task 1 known after task 2, %": estimate(sweep.level(2, 1, freeze)).percent(),
+                "task 2 known, %": mean_share(sweep.level(2, 2, freeze)).percent(),
+                "task 1 known after task 2, %": mean_share(sweep.level(2, 1, freeze)).percent(),
                 "both, %": both.percent(),
                 "task 1 after task 2, mse": sweep.mse(2, 1, freeze),
                 "travel": f"{travels[freeze]:.2g}" if freeze else "–",

@@ -8,7 +8,7 @@ from cl_runner.results import Run
 from findings.latest_mask import PRESETS, QUICK, Sweep, draw, listed, sweeps
 from findings.page import Finding, Verdict
 from findings.parameters import parameters, trainable
-from findings.statistics import estimate, paired_difference
+from findings.statistics import mean_share, paired_difference
 
 __all__ = ["NUMBER", "PRESETS", "QUICK", "finding"]
 
@@ -62,7 +62,7 @@ def _destroyed(sweep: Sweep, freeze: float) -> bool | None:
     left = paired_difference(sweep.level(3, 1, freeze) - sweep.level(0, 1, freeze), gained / 2)
     if left.mean <= 0:
         return True
-    return False if left.low > 0 else None
+    return False if left.above(0) else None
 
 
 def _states(sweep: Sweep) -> pd.DataFrame:
@@ -132,14 +132,14 @@ def _told(sweep: Sweep, paths: pd.DataFrame) -> str:
 def _table(sweep: Sweep, paths: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for freeze in (None, *sweep.freezes):
-        old = estimate(sweep.level(3, 1, freeze))
+        old = mean_share(sweep.level(3, 1, freeze))
         rows.append(
             {
                 "benchmark": sweep.name,
                 "frozen, %": f"{100 * freeze:g}" if freeze else "0 (finetune)",
-                "task 1 known after task 2, %": estimate(sweep.level(2, 1, freeze)).percent(),
+                "task 1 known after task 2, %": mean_share(sweep.level(2, 1, freeze)).percent(),
                 "after task 3, %": old.percent(),
-                "task 3 just learned, %": estimate(sweep.level(3, 3, freeze)).percent(),
+                "task 3 just learned, %": mean_share(sweep.level(3, 3, freeze)).percent(),
                 "after task 3, mse": sweep.mse(3, 1, freeze),
                 "frozen for task 1, free for task 3, %": f"{100 * paths['freed'][freeze]:.1f}" if freeze else "–",
                 "their share of the way, %": f"{100 * paths['way'][freeze]:.0f}" if freeze else "–",

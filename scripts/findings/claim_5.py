@@ -14,7 +14,7 @@ from cl_runner.results import load_run
 from findings.known import KNOWN
 from findings.page import Finding, Verdict
 from findings.results import runs, table
-from findings.statistics import Estimate, by_seed, estimate, paired_difference
+from findings.statistics import Estimate, by_seed, estimate, mean_share, paired_difference
 
 NUMBER = 5
 PRESETS = ["mask_sources_regression", "mask_sources_mnist"]
@@ -55,7 +55,7 @@ def _regression(scores: pd.DataFrame) -> Finding:
             {source: ("layerwise_mask", source) for source in counted},
         )
     )
-    ahead, above = (all(lead.low > 0 for lead in leads.values()) for leads in (over_latest, over_layers))
+    ahead, above = (all(lead.above(0) for lead in leads.values()) for leads in (over_latest, over_layers))
     said = {key: f"{100 * values.mean():.0f} %" for key, values in trial.items()}
     words = (
         f"all tasks are known to {said['global_mask', 'sum']} of the seeds by `sum` and to "
@@ -109,7 +109,7 @@ def _mnist(scores: pd.DataFrame) -> Finding:
     }
     ahead, behind = (
         {source: sum(test(lead) for lead in found) for source, found in leads.items()}
-        for test in (lambda lead: lead.low > 0, lambda lead: lead.high < 0)
+        for test in (lambda lead: lead.above(0), lambda lead: lead.below(0))
     )
     conditions = list(dict.fromkeys(key[:3] for key in means))
     total = len(conditions)
@@ -179,7 +179,7 @@ def _kept_of_the_first_mask(ends: pd.DataFrame) -> dict[str, Estimate]:
     for source in SOURCES:
         rows = ends[_is(ends, ("global_mask", 0.5, "empirical", source))]
         shares = [_still_frozen(Path(directory)) for directory in rows["directory"]]
-        found[source] = estimate(pd.Series(shares, index=rows["seed"]))
+        found[source] = mean_share(pd.Series(shares, index=rows["seed"]))
     return found
 
 
@@ -231,7 +231,7 @@ def _table_of_accuracies(means: Mapping[Key, pd.Series]) -> pd.DataFrame:
         row = rows.setdefault(
             (method, freeze, estimator), {"method": method, "freeze": freeze, "fisher.estimator": estimator}
         )
-        row[f"{source}, %"] = estimate(values).percent()
+        row[f"{source}, %"] = mean_share(values).percent()
         row["n"] = len(values)
     table = pd.DataFrame(rows.values())
     return table[[*(name for name in table.columns if name != "n"), "n"]]
@@ -244,8 +244,8 @@ def _draw_regression(ends: pd.DataFrame, tasks: Sequence[str], shares: Mapping[K
         grid = figure.subplots(2, 2, sharex=True, sharey="row")
         errors = {key: by_seed(ends[_is(ends, key)].assign(score=ends[list(tasks)].mean(axis=1))) for key in shares}
         for column, mask in enumerate(MASKS):
-            _points(grid[0, column], {key: values for key, values in shares.items() if key[0] == mask}, 100)
-            _points(grid[1, column], {key: values for key, values in errors.items() if key[0] == mask}, 1)
+            _points(grid[0, column], {key: values for key, values in shares.items() if key[0] == mask}, 100, 1)
+            _points(grid[1, column], {key: values for key, values in errors.items() if key[0] == mask}, 1, np.inf)
             grid[0, column].set_title(f"{_mask(mask)} mask")
             grid[0, column].set_ylim(-4, 104)
             grid[1, column].set_yscale("log")
@@ -268,7 +268,7 @@ def _draw_mnist(ends: pd.DataFrame, tasks: int, means: Mapping[Key, pd.Series]) 
         figure = new_figure(1.5 * NARROW, 3.9)
         grid = figure.subplots(1, 2, sharey=True)
         for column, mask in enumerate(MASKS):
-            _points(grid[column], {key: values for key, values in means.items() if key[0] == mask}, 100)
+            _points(grid[column], {key: values for key, values in means.items() if key[0] == mask}, 100, 1)
             grid[column].set_title(f"{_mask(mask)} mask")
             grid[column].set_xlabel("mask_source")
         grid[0].set_ylabel(f"average accuracy after {tasks} tasks, in %")
@@ -281,12 +281,12 @@ def _draw_mnist(ends: pd.DataFrame, tasks: int, means: Mapping[Key, pd.Series]) 
     return figure
 
 
-def _points(axes: Axes, values: Mapping[Key, pd.Series], scale: float) -> None:
-    """A line over the sources for each freeze and estimator."""
+def _points(axes: Axes, values: Mapping[Key, pd.Series], scale: float, most: float) -> None:
+    """A line over the sources for each freeze and estimator; no value is above `most`."""
     lines = list(dict.fromkeys(key[1:3] for key in values))
     mask = next(iter(values))[0]
     for number, (freeze, estimator) in enumerate(lines):
-        found = [estimate(values[(mask, freeze, estimator, source)]) for source in SOURCES]
+        found = [estimate(values[(mask, freeze, estimator, source)], 0, most) for source in SOURCES]
         mean, low, high = scale * np.array([(item.mean, item.low, item.high) for item in found]).T
         shift = 2 * (number - (len(lines) - 1) / 2)
         label = f"freeze={freeze:g}, {estimator}"

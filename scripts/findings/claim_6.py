@@ -9,7 +9,7 @@ from findings.global_or_layerwise import Condition, conditions, counted, draw, p
 from findings.mask_causes import advice, by_room, of_layers, of_not_learning, of_outputs, own_outputs, tally
 from findings.page import Finding, Verdict
 from findings.results import average_score
-from findings.statistics import by_seed, estimate
+from findings.statistics import by_seed, mean_share
 
 NUMBER = 6
 PRESETS = ["global_or_layerwise_permuted", "global_or_layerwise_split", "global_or_layerwise_digits"]
@@ -106,7 +106,7 @@ def _table(parts: Mapping[str, pd.DataFrame], found: Sequence[Condition]) -> pd.
             rows.append(
                 {"problem": name, "freeze": freeze}
                 | {
-                    f"{words} at the end, %": estimate(by_seed(of_freeze[of_freeze["method"] == method])).percent()
+                    f"{words} at the end, %": mean_share(by_seed(of_freeze[of_freeze["method"] == method])).percent()
                     for method, words in (("global_mask", "global"), ("layerwise_mask", "layer-wise"))
                 }
                 | {

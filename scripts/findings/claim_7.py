@@ -19,7 +19,7 @@ from cl_runner.report.drawing import (
 )
 from findings.page import Finding, Verdict
 from findings.sparsity import Sweep
-from findings.statistics import curve, estimate, paired_difference
+from findings.statistics import curve, mean_share, paired_difference
 
 NUMBER = 7
 PRESETS = ["sparsity_regression", "sparsity_mnist"]
@@ -80,14 +80,14 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
 
 
 def _helps(sweep: Sweep, unit: str, strength: float) -> bool:
-    return sweep.gain(unit, strength).low > 0 and sweep.about_same(sweep.cost(unit, strength)) is True
+    return sweep.gain(unit, strength).above(0) and sweep.about_same(sweep.cost(unit, strength)) is True
 
 
 def _verdict(found: Sequence[Sweep]) -> tuple[Verdict, str]:
     words = []
     for sweep in found:
         gains = [sweep.gain(*trial) for trial in sweep.trials()]
-        better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
+        better, worse = sum(gain.above(0) for gain in gains), sum(gain.below(0) for gain in gains)
         words.append(f"on {sweep.name} with {better} of {len(gains)} settings of L1, and worse with {worse}")
     helped = [
         [any(_helps(sweep, unit, strength) for strength in sweep.strengths[1:]) for unit in sweep.units]
@@ -153,7 +153,7 @@ def _table(sweep: Sweep, facts: pd.DataFrame) -> pd.DataFrame:
     for unit in sweep.units:
         for strength in sweep.strengths:
             setting = unit, sweep.freezes[0], strength
-            kept = estimate(sweep.kept(*setting))
+            kept = mean_share(sweep.kept(*setting))
             shares = facts[(facts["unit"] == unit) & (facts["strength"] == strength)].mean(numeric_only=True)
             rows.append(
                 {
@@ -164,7 +164,7 @@ def _table(sweep: Sweep, facts: pd.DataFrame) -> pd.DataFrame:
                     "against no L1": sweep.gain(unit, strength).points() if strength else "–",
                     "old tasks, mse": sweep.typical_mse(sweep.old(*setting)),
                     "times that without L1": _factor(sweep, unit, strength) if strength else "–",
-                    "learned, %": estimate(sweep.learned(*setting)).percent(),
+                    "learned, %": mean_share(sweep.learned(*setting)).percent(),
                     "zero weights after the first, last task, %": f"{100 * shares['zero']:.0f}, "
                     f"{100 * shares['zero_end']:.0f}",
                     "significance in zero weights, %": f"{100 * shares['in_zero']:.0f}",
@@ -226,6 +226,6 @@ def _significance(axes: Axes, facts: pd.DataFrame, taken: int) -> None:
 
 
 def _line(axes: Axes, rows: pd.DataFrame, column: str, way: Look, shift: float, name: str) -> None:
-    line = 100 * curve(rows, "place", column)[["mean", "low", "high"]]
+    line = 100 * curve(rows, "place", column, 0, 1)[["mean", "low", "high"]]
     ends = line["low"].to_numpy(), line["high"].to_numpy()
     with_intervals(axes, line.index.to_numpy(dtype=float), line["mean"].to_numpy(), ends, way, shift, name)

@@ -10,7 +10,7 @@ from cl_runner.report.drawing import INK, NARROW, faint_grid, legend_below, look
 from cl_runner.report.words import runs_in_words
 from findings.page import Finding, Verdict
 from findings.results import average_score, learning_score
-from findings.statistics import Estimate, by_seed, estimate, paired_difference
+from findings.statistics import Estimate, by_seed, mean_share, paired_difference
 
 NUMBER = 8
 PRESETS = ["ten_tasks"]
@@ -46,12 +46,12 @@ def finding(results: Mapping[str, pd.DataFrame]) -> list[Finding]:
     over_ewc = paired_difference(values[untried], values["EWC"])
     over_tried = paired_difference(values[untried], values[tried])
     verdict: Verdict = "depends"
-    if over_ewc.low > 0 and over_tried.low > 0:
+    if over_ewc.above(0) and over_tried.above(0):
         verdict = "confirmed"
-    elif not over_ewc.low > 0:
+    elif not over_ewc.above(0):
         verdict = "refuted"
     words = (
-        f"the best of what nobody tried, {untried}, ends at {estimate(values[untried]).percent()} %, "
+        f"the best of what nobody tried, {untried}, ends at {mean_share(values[untried]).percent()} %, "
         f"{over_ewc.points()} points against the best EWC and {over_tried.points()} against the best that was tried, "
         f"{tried}."
     )
@@ -115,19 +115,19 @@ def _answer(
 ) -> str:
     ranked = [kind for kind in order if kind not in _BOUNDS]
     best, ewc = ranked[0], "EWC"
-    rivals = [kind for kind in ranked[1:] if not paired_difference(values[best], values[kind]).low > 0]
+    rivals = [kind for kind in ranked[1:] if not paired_difference(values[best], values[kind]).above(0)]
     even = f"not clearly ahead of {', '.join(rivals)}" if rivals else "clearly ahead of every other kind"
     how = "on two seeds of their own, and judged on the others" if own_seeds else "and judged on the same seeds"
-    joint = f"; joint training reaches {estimate(values['joint training']).percent()} %"
+    joint = f"; joint training reaches {mean_share(values['joint training']).percent()} %"
     lost = {kind: plasticity[kind].mean() - values[kind].mean() for kind in (best, ewc)}
     lead = paired_difference(values[best], values[ewc])
     return (
         f"Of {count} settings the best of each kind of method was chosen {how}. The best is {best} "
-        f"({chosen[best]}) with {estimate(values[best]).percent()} %, {even}{joint}. Its lead over EWC "
+        f"({chosen[best]}) with {mean_share(values[best]).percent()} %, {even}{joint}. Its lead over EWC "
         f"({chosen[ewc]}) is {lead.points()} percentage points"
-        f"{': outside the interval' if lead.low > 0 else ', and so not clear'}.\n\n"
-        f"It learns a task to {estimate(plasticity[best]).percent()} % and loses {100 * lost[best]:.1f} points of that "
-        f"by the end; EWC learns to {estimate(plasticity[ewc]).percent()} % and loses {100 * lost[ewc]:.1f}."
+        f"{': outside the interval' if lead.above(0) else ', and so not clear'}.\n\n"
+        f"It learns a task to {mean_share(plasticity[best]).percent()} % and loses {100 * lost[best]:.1f} points of "
+        f"that by the end; EWC learns to {mean_share(plasticity[ewc]).percent()} % and loses {100 * lost[ewc]:.1f}."
     )
 
 
@@ -135,7 +135,7 @@ def _advice(chosen: Mapping[str, str], values: Mapping[str, pd.Series], order: l
     ranked = [kind for kind in order if kind not in _BOUNDS]
     best = ranked[0]
     # Of those that cannot be told from the best, what is made of the fewest parts.
-    even = [kind for kind in ranked if not paired_difference(values[best], values[kind]).low > 0]
+    even = [kind for kind in ranked if not paired_difference(values[best], values[kind]).above(0)]
     use = min(even, key=lambda kind: kind.count("+"))
     shares = {kind: f"{100 * values[kind].mean():.0f} %" for kind in (use, "EWC", *_BOUNDS)}
     rank = "the best" if use == best else f"as good as the best ({best}) and simpler"
@@ -161,8 +161,8 @@ def _table(
             "kind": kind,
             "its best setting": chosen[kind],
             "of": counts[kind],
-            "average accuracy, %": estimate(values[kind]).percent(),
-            "learning accuracy, %": estimate(plasticity[kind]).percent(),
+            "average accuracy, %": mean_share(values[kind]).percent(),
+            "learning accuracy, %": mean_share(plasticity[kind]).percent(),
             "lead over EWC, points": "–" if kind == "EWC" else lead(kind).points(),
             "n": len(values[kind]),
         }
@@ -179,7 +179,7 @@ def _draw(values: Mapping[str, pd.Series], plasticity: Mapping[str, pd.Series], 
             (("right after learning each task", plasticity), (f"after all {tasks} tasks", values))
         ):
             shown = look(1 - number)
-            mean, low, high = 100 * np.array([(e.mean, e.low, e.high) for e in (estimate(found[k]) for k in order)]).T
+            mean, low, high = 100 * np.array([(e.mean, e.low, e.high) for e in (mean_share(found[k]) for k in order)]).T
             axes.hlines(places, low, high, color=shown.colour, lw=1.8)
             axes.plot(
                 mean,

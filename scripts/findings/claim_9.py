@@ -49,9 +49,9 @@ def _rotations(rotated: pd.DataFrame, permuted: pd.DataFrame) -> Finding:
         ]
         for setting in settings
     }
-    held = [value.low > 0 for values in beyond.values() for value in values]
+    held = [value.above(0) for values in beyond.values() for value in values]
     lacking = {
-        setting: " and ".join(name for name, value in zip(names, values, strict=True) if not value.low > 0)
+        setting: " and ".join(name for name, value in zip(names, values, strict=True) if not value.above(0))
         for setting, values in beyond.items()
     }
     but = "; ".join(f"{layers} with {setting}" for setting, layers in lacking.items() if layers)
@@ -127,7 +127,7 @@ def _turned(rotated: pd.DataFrame, settings: Sequence[str], step: float) -> str:
     }
     angles = " and ".join(f"{step * (task - 1):g}" for task in middle)
     told = ", ".join(f"{rise.number('.2f')} ({setting})" for setting, rise in rises.items())
-    sure = sum(rise.low > 0 for rise in rises.values())
+    sure = sum(rise.above(0) for rise in rises.values())
     why = (
         f" Order would not make it higher. With {sure} of {len(rises)} masks it is surely higher: the first layer "
         "knows which pixels are in use, and half a turn brings much of the digits' outline back."
@@ -146,8 +146,8 @@ def _permutations(permuted: pd.DataFrame) -> Finding:
         by_depth = [of_all(permuted, setting, layer) for layer in range(len(names))]
         first, last = estimate(by_depth[0]), estimate(by_depth[-1])
         steps = [paired_difference(deeper, before) for before, deeper in pairwise(by_depth)]
-        by_chance = first.low > -NEAR and first.high < NEAR
-        held.append(by_chance and last.low > WELL and all(step.low > 0 for step in steps))
+        by_chance = first.above(-NEAR) and first.below(NEAR)
+        held.append(by_chance and last.above(WELL) and all(step.above(0) for step in steps))
     levels = [mean(of_all(permuted, setting, layer) for setting in settings) for layer in range(len(names))]
     told = ", ".join(f"{level.mean():z.2f} in the {name}" for level, name in zip(levels, names, strict=True))
     return Finding(
@@ -171,7 +171,7 @@ def _permutations_answer(permuted: pd.DataFrame, settings: Sequence[str], names:
         f"over all masks, is {estimate(near).number('.2f')} between neighbours and {estimate(distant).number('.2f')} "
         f"between tasks {far} apart, a difference of {lost.number('.2f')}, though no two of these tasks are more alike "
         "than others.\n\n"
-        if lost.low > 0
+        if lost.above(0)
         else ""
     )
     return (
@@ -191,9 +191,9 @@ def _bent(permuted: pd.DataFrame, settings: Sequence[str], names: Sequence[str])
         for layer, name in enumerate(names)
     ]
     more, setting, name = max(found, key=lambda it: it[0].low)
-    if not more.low > 0:
+    if not more.above(0):
         return ""
-    so = dict.fromkeys(setting for difference, setting, _ in found if difference.low > 0)
+    so = dict.fromkeys(setting for difference, setting, _ in found if difference.above(0))
     return (
         f"A mask can also bend what it measures: in the {name} layer ({setting}) tasks two apart overlap by "
         f"{more.number('.2f')} more than neighbours. Probably the next task, which cannot adapt what the mask of the "

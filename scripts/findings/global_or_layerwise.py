@@ -62,7 +62,7 @@ class Condition:
 
 def clear(difference: Estimate) -> int:
     """The sign of a difference, 0 if its interval reaches 0."""
-    return int(difference.low > 0) - int(difference.high < 0)
+    return int(difference.above(0)) - int(difference.below(0))
 
 
 def problems(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -41,7 +41,7 @@ class Benchmark:
         """Whether nothing was lost but what is tolerated; None where it is more, but the interval reaches there."""
         if change.mean >= -self.tolerance:
             return True
-        return False if change.high < -self.tolerance else None
+        return False if change.below(-self.tolerance) else None
 
     def typical_mse(self, rows: pd.DataFrame) -> str:
         """The geometric mean over seeds, as text; of accuracies a dash."""

@@ -23,7 +23,7 @@ from cl_runner.results import Run, load_run
 from findings.knowledge import Benchmark
 from findings.known import KNOWN
 from findings.results import runs, task_score
-from findings.statistics import Estimate, by_seed, curve, estimate, paired_difference
+from findings.statistics import Estimate, by_seed, curve, mean_share, paired_difference
 
 PRESETS = ["latest_mask_regression", "latest_mask_mnist"]
 QUICK = {
@@ -59,7 +59,7 @@ class Sweep(Benchmark):
 
     def told(self, after: int, on: int, freeze: float | None) -> str:
         """How well a task is known, in words."""
-        share = estimate(self.level(after, on, freeze))
+        share = mean_share(self.level(after, on, freeze))
         if not self.regression:
             return f"known with {share.percent()} % accuracy"
         return f"known in {100 * share.mean:.0f} % of the seeds (typical mse {self.mse(after, on, freeze)})"
@@ -131,7 +131,7 @@ def _panel(axes: Axes, sweep: Sweep, lines: Mapping[str, tuple[int, int]]) -> No
 
 def _line(axes: Axes, sweep: Sweep, rows: pd.DataFrame, way: Look, shift: float, name: str) -> None:
     shown = rows.assign(score=np.log10(rows["score"]) if sweep.regression else 100 * rows["score"])
-    line = curve(shown, "place")[["mean", "low", "high"]]
+    line = curve(shown, "place", most=np.inf if sweep.regression else 100)[["mean", "low", "high"]]
     values = 10 ** shown["score"] if sweep.regression else shown["score"]
     line = 10**line if sweep.regression else line
     axes.scatter(rows["place"], values, s=5, color=way.colour, alpha=0.25, lw=0)

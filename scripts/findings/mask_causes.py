@@ -139,7 +139,7 @@ def of_outputs(found: pd.DataFrame, free: Sequence[Condition], counted: Sequence
 
 def of_not_learning(found: Sequence[Condition]) -> str:
     """Where a layer-wise mask is ahead for learning less."""
-    where = [item for item in found if item.winner < 0 and item.learned.low > _MUCH]
+    where = [item for item in found if item.winner < 0 and item.learned.above(_MUCH)]
     if not where:
         return ""
     names = {item.problem: sorted({other.freeze for other in where if other.problem == item.problem}) for item in where}

@@ -56,7 +56,8 @@ Claims about continual learning, each tested by a sweep that is kept as a preset
     uv run scripts/reproduce.py 1        # one claim
     uv run scripts/reproduce.py --quick  # a small version, into outputs/findings-quick/
 
-Intervals are 95 % percentile bootstrap intervals over seeds; differences between settings are paired by seed.
+Intervals are 95 % intervals of the mean over seeds by Student's t; differences between settings are paired by seed. Of
+fewer than five seeds, as in the small version, nothing is called clear.
 """
 
 

@@ -1,11 +1,11 @@
-"""Means over seeds with 95 % intervals, by the percentile bootstrap over seeds of `cl_runner.report.summary`."""
+"""Means over seeds with 95 % intervals, by Student's t as in `cl_runner.report.intervals`."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cl_runner.report.summary import intervals
+from cl_runner.report.intervals import ENOUGH_SEEDS, intervals
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,14 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    def above(self, limit: float) -> bool:
+        """Whether it is clear that the mean is above `limit`, which fewer than `ENOUGH_SEEDS` seeds cannot tell."""
+        return self.n >= ENOUGH_SEEDS and self.low > limit
+
+    def below(self, limit: float) -> bool:
+        """Whether it is clear that the mean is below `limit`."""
+        return self.n >= ENOUGH_SEEDS and self.high < limit
 
     def number(self, form: str = ".3g") -> str:
         """`0.0412 [0.0405, 0.0421]`."""
@@ -35,14 +43,19 @@ class Estimate:
 
 
 def by_seed(rows: pd.DataFrame, column: str = "score") -> pd.Series:
-    """The mean of `column` over the rows of each seed, seeds being what the bootstrap draws."""
+    """The mean of `column` over the rows of each seed: what another seed would give is asked, not another row."""
     return rows.groupby("seed")[column].mean()
 
 
-def estimate(values: pd.Series) -> Estimate:
-    """The mean of the values of seeds."""
-    (low,), (high,) = intervals([values.to_numpy(dtype=float)[None]])
+def estimate(values: pd.Series, least: float = -np.inf, most: float = np.inf) -> Estimate:
+    """The mean of the values of seeds, which can be from `least` to `most`."""
+    (low,), (high,) = intervals([values.to_numpy(dtype=float)[None]], least, most)
     return Estimate(float(values.mean()), float(low[0]), float(high[0]), len(values))
+
+
+def mean_share(values: pd.Series) -> Estimate:
+    """The mean of shares, such as accuracies, from 0 to 1."""
+    return estimate(values, 0, 1)
 
 
 def paired_difference(first: pd.Series, second: pd.Series) -> Estimate:
@@ -50,9 +63,11 @@ def paired_difference(first: pd.Series, second: pd.Series) -> Estimate:
     return estimate((first - second).dropna())
 
 
-def curve(rows: pd.DataFrame, along: str, column: str = "score") -> pd.DataFrame:
+def curve(
+    rows: pd.DataFrame, along: str, column: str = "score", least: float = -np.inf, most: float = np.inf
+) -> pd.DataFrame:
     """Means of `column` over seeds for each value of `along` (the index): `mean`, `low`, `high`, `n`."""
     seeds = rows.pivot_table(index=along, columns="seed", values=column)
     values = seeds.to_numpy(dtype=float)
-    (low,), (high,) = intervals([values])
+    (low,), (high,) = intervals([values], least, most)
     return pd.DataFrame({"mean": np.mean(values, axis=1), "low": low, "high": high, "n": seeds.shape[1]}, seeds.index)
