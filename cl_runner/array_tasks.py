@@ -9,7 +9,7 @@ from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
 from cl_runner.errors import StoppedError, from_system
-from cl_runner.files import COMPLETE, FAILED, position_of
+from cl_runner.files import has_failed, is_complete, position_of
 from cl_runner.interruption import ignore
 from cl_runner.locks import mark_failed_unless_locked
 from cl_runner.submissions import slurm_state
@@ -66,5 +66,5 @@ class ArrayTask(Checkpointable):
 
 def _unfinished(stack: Sequence[Job]) -> list[list[Job]]:
     """What is left of a stack, parted where its runs stand at different points."""
-    left = [job for job in stack if not any((job.directory / name).exists() for name in (COMPLETE, FAILED))]
+    left = [job for job in stack if not (is_complete(job.directory) or has_failed(job.directory))]
     return divided(left, len(stack), 1)

@@ -6,7 +6,7 @@ refused. It holds the lengths of the run's tables too: what was recorded after i
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cl_runner.config import Config, values_before
 from cl_runner.errors import StateError
-from cl_runner.files import STATE, write_atomically
+from cl_runner.files import STATE, has_state, write_durably
 from cl_runner.idle import acting_settings
 
 _FORMAT = 2
@@ -51,8 +51,14 @@ class RunState:
         return self.task, self.epoch, self.step
 
 
-def save_state(directory: Path, state: RunState, config: Config) -> None:
-    """Replace the state of the run in `directory`."""
+def save_states(states: Iterable[tuple[Path, RunState, Config]]) -> None:
+    """Replace the states of the runs in these directories. They outlast a power failure, and so must what they say of
+    their tables: `cl_runner.files.sync` is to be given these before.
+    """
+    write_durably((directory / STATE, _as_bytes(state, config)) for directory, state, config in states)
+
+
+def _as_bytes(state: RunState, config: Config) -> bytes:
     tensors = {f"vectors.{name}": vector for name, vector in state.vectors.items()} | {"losses": state.losses}
     if state.generator is not None:
         tensors["generator"] = state.generator
@@ -62,17 +68,17 @@ def save_state(directory: Path, state: RunState, config: Config) -> None:
         del plain[name]
     header = {"format": _FORMAT, "config": acting_settings(config), "state": plain}
     metadata = {name: json.dumps(value) for name, value in header.items()}
-    write_atomically(directory / STATE, save(tensors, metadata | {"checksum": _checksum(tensors, metadata)}))
+    return save(tensors, metadata | {"checksum": _checksum(tensors, metadata)})
 
 
 def load_state(directory: Path, config: Config) -> RunState | None:
-    """The state of the run in `directory`, or None if there is none.
+    """The state of the run in `directory`, or None if there is none, or an empty one.
 
     Raises:
         StateError: it is damaged, or of a run with another config.
     """
     file = directory / STATE
-    if not file.exists():
+    if not has_state(directory):
         return None
     try:
         with safe_open(file, "pt") as opened:

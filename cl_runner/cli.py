@@ -5,7 +5,6 @@ Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was
 
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from cl_runner.errors import (
 from cl_runner.files import mark_failed
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import listen
+from cl_runner.output import harmless, lost_output, shield, warn
 from cl_runner.record import taken_up_by_others
 from cl_runner.starting import CheckBeforeStart, leave
 
@@ -72,8 +72,9 @@ def run(composed: DictConfig) -> None:
 def _train(config: Config, in_sweep: bool) -> None:
     from rich.console import Console
 
-    from cl_runner.runner import describe, run_stack
+    from cl_runner.runner import run_stack
     from cl_runner.terminal import TerminalProgress, show_results
+    from cl_runner.titles import describe
 
     console = Console()
     directory = Path(HydraConfig.get().runtime.output_dir)
@@ -90,7 +91,11 @@ def _train(config: Config, in_sweep: bool) -> None:
             raise from_system(error) from error
     if recorder.failure:
         raise DivergenceError(recorder.failure)
-    show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=draw)
+    drawn = (directory / "training.png").exists()
+    with harmless("the run is complete, but was not shown"):
+        show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=drawn)
+    if lost := lost_output():
+        _log.warning(f"standard output is incomplete: {lost.strerror}")
 
 
 def main() -> int:
@@ -136,10 +141,10 @@ def entry() -> None:
 
     Where a launcher has started processes the usual way is taken, on which they are told to end.
     """
-    if hasattr(signal, "SIGPIPE"):
-        # `cl-run --help | head` ends quietly.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    shield()
     code = main()
+    if lost := lost_output():
+        warn(f"standard output is incomplete: {lost.strerror}")
     if psutil.Process().children():
         sys.exit(code)
     logging.shutdown()

@@ -63,7 +63,9 @@ class DivergenceError(RunError):
 
 def from_system(error: OSError) -> RunError:
     """One line for what the system refused."""
-    return RunError(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    # One that is not the system's has words and no number; with a file's name they would be left out.
+    words = error.strerror or " ".join(map(str, error.args)) or type(error).__name__
+    return RunError(f"{error.filename or 'input or output'}: {words}")
 
 
 def is_for_all(error: OSError) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cl_runner.files import write_atomically
 from cl_runner.metrics import ScoreName
+from cl_runner.plotting import plain_style
 from cl_runner.regression import HIGH, LOW, RegressionBenchmark, curve
 from cl_runner.results import Run
 from cl_runner.significance import LogHistogram, joined_layers, log_histogram
@@ -28,17 +29,18 @@ def draw_figures(run: Run, title: str) -> None:
     """Draw the matrix of scores, `significance_histograms.png` and `training.png` into the run's directory; of a
     regression `fit.png`, and where there is a table of it `mask_overlap.png`.
     """
-    draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
-    histograms = [
-        [log_histogram(layer) for layer in joined_layers(significance, run.config.benchmark.outputs_of(task))]
-        for task, significance in run.significance.items()
-    ]
-    draw_significance(histograms, title, run.path / "significance_histograms.png")
-    draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
-    if run.score == "mse":
-        draw_fit(run, title, run.path / "fit.png")
-    if (run.path / "mask_overlap.csv").exists():
-        draw_mask_overlap(run.table("mask_overlap.csv"), title, run.path / "mask_overlap.png")
+    with plain_style({}):
+        draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
+        histograms = [
+            [log_histogram(layer) for layer in joined_layers(significance, run.config.benchmark.outputs_of(task))]
+            for task, significance in run.significance.items()
+        ]
+        draw_significance(histograms, title, run.path / "significance_histograms.png")
+        draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
+        if run.score == "mse":
+            draw_fit(run, title, run.path / "fit.png")
+        if (run.path / "mask_overlap.csv").exists():
+            draw_mask_overlap(run.table("mask_overlap.csv"), title, run.path / "mask_overlap.png")
 
 
 def draw_matrix(matrix: NDArray[np.float64], score: ScoreName, title: str, path: Path) -> None:

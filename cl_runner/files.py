@@ -1,14 +1,18 @@
-"""Writing files so that none is ever half-written under its own name."""
+"""Writing files so that none is ever half-written under its own name, nor after a power failure."""
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 # Written first: whose the directory is, see `cl_runner.record`.
 RECORD = "run.json"
-# Written last: a run whose directory holds it is complete.
+# Written last: a run whose directory holds it, with metrics in it, is complete.
 COMPLETE = "metrics.json"
 # What an unfinished run goes on from.
 STATE = "state.safetensors"
@@ -18,6 +22,11 @@ LOCK = ".lock"
 JOBS = "jobs.json"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
+# Of a run: its warnings and errors. Hydra writes it too.
+LOG = "cl_runner.log"
+# Files that the disk is asked for at the same time: it writes them together.
+_AT_ONCE = 16
+_TEMPORARY = ".tmp"
 
 
 def run_directories(folders: Iterable[Path]) -> Iterator[Path]:
@@ -35,11 +44,43 @@ def run_directories(folders: Iterable[Path]) -> Iterator[Path]:
                 yield directory
 
 
+def is_complete(directory: Path) -> bool:
+    """Whether the run in `directory` is: its metrics are there and can be read.
+
+    A file says nothing by being there: after a power failure there are empty ones.
+    """
+    return not {"average_accuracy", "average_mse"}.isdisjoint(_object_in(directory / COMPLETE))
+
+
+def has_failed(directory: Path) -> bool:
+    """Whether it is marked there that the run in `directory` failed, and why."""
+    return "reason" in _object_in(directory / FAILED)
+
+
+def _object_in(file: Path) -> dict[str, Any]:
+    """What a file of JSON holds; nothing if it is missing, damaged, or holds something else."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def has_state(directory: Path) -> bool:
+    """Whether there is anything to go on from: what a power failure left empty is worth no more than no file."""
+    try:
+        return (directory / STATE).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def position_of(directory: Path) -> tuple[int, ...] | None:
     """Task, epoch and step at which the run in `directory` stands, by its state's header; None if there is no state.
 
     One that cannot be read stands nowhere else: it gives an empty tuple.
     """
+    if not has_state(directory):
+        return None
     try:
         with (directory / STATE).open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -47,7 +88,7 @@ def position_of(directory: Path) -> tuple[int, ...] | None:
             return state["task"], state["epoch"], state["step"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError):
         return ()
 
 
@@ -64,15 +105,72 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path` and rename it, so that `path` is whole or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write to a temporary file beside `path` and rename it, so that `path` is whole or absent.
+
+    A power failure may empty it until it is given to `sync`: see `write_durably`. If `path` is a link, that is replaced
+    and not what it points to.
+    """
+    _write_all([(path, content)], lambda _: None)
+
+
+def write_durably(contents: Iterable[tuple[Path, bytes]]) -> None:
+    """Write files as `write_atomically` does, each of which outlasts a power failure.
+
+    None has its name before all are on the disk, so that many take little longer than one. What they rely on is to be
+    given to `sync` before.
+    """
+    _write_all(contents, sync)
+
+
+def _write_all(contents: Iterable[tuple[Path, bytes]], sync: Callable[[Iterable[Path]], None]) -> None:
+    written: dict[Path, Path] = {}
+    try:
+        for path, content in contents:
+            # A name that nobody knows is no other process's, and no link laid out for it.
+            temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY}")
+            with naming(path):
+                written[temporary] = path
+                with temporary.open("xb") as file:
+                    file.write(content)
+        sync(written)
+        for temporary, path in written.items():
+            with naming(path):
+                temporary.replace(path)
+        sync(path.parent for path in written.values())
+    finally:
+        # Half a file would go on filling a disk that is full.
+        for temporary in written:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def clear_temporaries(directory: Path) -> None:
+    """Delete what killed processes were writing in `directory`; nobody may be writing there now."""
+    for left in directory.glob(f".*{_TEMPORARY}"):
+        left.unlink(missing_ok=True)
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Have the system put files, and of directories the names in them, onto the disk; returns once they are there."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(_sync, dict.fromkeys(paths)):
+            pass
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        # Windows has no such thing.
+        return
     with naming(path):
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems cannot be asked, for directories above all.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
         finally:
-            # Half a file would go on filling a disk that is full.
-            temporary.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 def mark_failed(directory: Path, reason: str) -> None:

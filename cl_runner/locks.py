@@ -1,17 +1,21 @@
 """One process at a time in the directory of a run or a sweep."""
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from filelock import FileLock, Timeout
 
-from cl_runner.errors import LockedError
-from cl_runner.files import LOCK, mark_failed
+from cl_runner.errors import LockedError, RunError
+from cl_runner.files import LOCK, mark_failed, naming
 
 # Seconds to wait for a lock, which `is_locked` may hold for an instant.
 _PATIENCE = 1
+# What a file system without locks, or one that has lost its server of locks, answers.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -20,18 +24,41 @@ def locked(directories: Sequence[Path]) -> Iterator[None]:
 
     Raises:
         LockedError: another one is in one of them.
+        RunError: their file system has no locks.
     """
     _allow_open_files(len(directories))
     with ExitStack() as held:
         for directory in directories:
             directory.mkdir(parents=True, exist_ok=True)
+            if directory == directories[0]:
+                _check_locks(directory)
             # The same within this process, which may hold it already.
             lock = FileLock(directory.absolute() / LOCK, is_singleton=True)
             try:
-                held.enter_context(lock.acquire(timeout=_PATIENCE))
+                with naming(directory / LOCK):
+                    held.enter_context(lock.acquire(timeout=_PATIENCE))
             except Timeout as error:
                 raise LockedError(f"{directory}: another process is at work here") from error
         yield
+
+
+def _check_locks(directory: Path) -> None:
+    """Refuse a file system without locks: what filelock makes do with there would stay when this process is killed."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    with naming(directory), TemporaryFile(dir=directory) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise RunError(
+                f"{directory}: its file system has no locks ({error.strerror}), and nothing would keep a second "
+                "process from a run: choose a directory elsewhere by hydra.run.dir or hydra.sweep.dir, or mount it "
+                "with flock"
+            ) from error
 
 
 def _allow_open_files(count: int) -> None:
@@ -61,6 +88,11 @@ def is_locked(directory: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        # Nobody has one there.
+        return False
     return False
 
 

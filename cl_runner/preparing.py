@@ -16,7 +16,7 @@ from cl_runner.checks import check_device, checked, from_composition
 from cl_runner.config import Config
 from cl_runner.directories import Directories
 from cl_runner.errors import ConfigError, RefusedError, RunError
-from cl_runner.files import COMPLETE, FAILED, mark_failed, naming
+from cl_runner.files import FAILED, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
 from cl_runner.record import Record, taken_up_by_others, write_record
 from cl_runner.sweeps import Job
@@ -111,7 +111,7 @@ class Prepared:
             composed = self._context.config_loader.load_sweep_config(self._sweep, overrides)
             config = checked(composed, here=False)
             known = self._directories.of(config)
-            finished = known is not None and (known / COMPLETE).exists()
+            finished = known is not None and is_complete(known)
             if self._here and not finished:
                 check_device(config.device)
             directory = known or self._directories.new(composed, number, config)

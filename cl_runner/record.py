@@ -6,7 +6,7 @@ It is written before anything else, by whoever holds the run's lock, and names i
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,7 +15,7 @@ import yaml
 
 from cl_runner.config import Config, values_before
 from cl_runner.errors import DamagedError
-from cl_runner.files import COMPLETE, FAILED, RECORD, STATE, write_atomically
+from cl_runner.files import COMPLETE, FAILED, RECORD, STATE, has_state, write_atomically, write_durably
 from cl_runner.idle import flat
 from cl_runner.versions import changes, session
 
@@ -39,15 +39,7 @@ class Record:
 
 def write_record(directory: Path, record: Record) -> None:
     """Replace the record in a run's directory."""
-    content = {
-        "format": _FORMAT,
-        "settings": asdict(record.settings),
-        "sessions": list(record.sessions),
-        **record.facts,
-        "files": dict(record.files),
-    }
-    text = json.dumps({**content, "checksum": _checksum(content)}, indent=2, allow_nan=False) + "\n"
-    write_atomically(directory / RECORD, text.encode())
+    write_atomically(directory / RECORD, _as_json(record))
 
 
 def read_record(directory: Path) -> Record:
@@ -60,7 +52,8 @@ def read_record(directory: Path) -> Record:
         DamagedError: it is not what a run writes.
     """
     file = directory / RECORD
-    content = _parsed(file) if file.exists() else {}
+    # A power failure may leave empty what nobody relied on yet.
+    content = _parsed(file) if _has_content(file) else {}
     if "format" not in content:
         return Record(_stored_by_hydra(directory), [content] if content else [], content)
     if content["format"] != _FORMAT:
@@ -75,16 +68,21 @@ def taken_up_by_others(directory: Path) -> str:
     """In which versions whoever would go on with the unfinished run in `directory` differs from who began it, in one
     line; empty if in none, or if it would begin anew.
     """
-    sessions = sessions_of(directory) if (directory / STATE).exists() else []
+    sessions = sessions_of(directory) if has_state(directory) else []
     differing = changes(sessions[-1], session()) if sessions else ""
     if not differing:
         return ""
     return f"{directory} goes on by other code than it was begun ({differing}): it may not be what either gives alone"
 
 
-def begin_session(directory: Path, config: Config, *, goes_on: bool) -> None:
-    """Record that the run in `directory` is computed from now on, with these settings: from a state, or anew."""
-    write_record(directory, Record(config, [*(sessions_of(directory) if goes_on else []), session()]))
+def begin_session(runs: Iterable[tuple[Path, Config, bool]]) -> None:
+    """Record that runs are computed from now on: the directory and the settings of each, and whether it goes on from a
+    state or begins anew.
+    """
+    write_durably(
+        (directory / RECORD, _as_json(Record(config, [*(sessions_of(directory) if goes_on else []), session()])))
+        for directory, config, goes_on in runs
+    )
 
 
 def sessions_of(directory: Path) -> Sequence[Mapping[str, Any]]:
@@ -100,6 +98,21 @@ def complete(directory: Path, facts: Mapping[str, Any]) -> None:
     names = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     files = {str(name): _digest(directory / name) for name in names if _is_checked(name)}
     write_record(directory, replace(read_record(directory), facts=facts, files=files))
+
+
+def _as_json(record: Record) -> bytes:
+    content = {
+        "format": _FORMAT,
+        "settings": asdict(record.settings),
+        "sessions": list(record.sessions),
+        **record.facts,
+        "files": dict(record.files),
+    }
+    return (json.dumps({**content, "checksum": _checksum(content)}, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _is_checked(name: Path) -> bool:
@@ -128,6 +141,8 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 def _stored_by_hydra(directory: Path) -> Config:
     file = directory / ".hydra" / "config.yaml"
+    if not _has_content(file):
+        raise FileNotFoundError(f"{directory}: nothing says whose it is")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:

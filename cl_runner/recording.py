@@ -1,7 +1,8 @@
 """What a run writes into its directory, and how: nothing half-written ever has its final name.
 
 Tables that grow as the run goes are appended line by line; all else is written to a temporary file and
-renamed. `metrics.json` comes last and marks the run complete.
+renamed. Figures aside, `metrics.json` comes last and marks the run complete. What it and the state rely on is on the
+disk before them, so that a power failure leaves nothing that is false.
 """
 
 import csv
@@ -10,7 +11,9 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,20 @@ from safetensors.torch import save
 from cl_runner.checkpoints import RunState
 from cl_runner.errors import StateError
 from cl_runner.evaluation import Score
-from cl_runner.files import COMPLETE, FAILED, STATE, mark_failed, naming, write_atomically
+from cl_runner.files import (
+    COMPLETE,
+    FAILED,
+    LOG,
+    RECORD,
+    STATE,
+    clear_temporaries,
+    is_complete,
+    mark_failed,
+    naming,
+    sync,
+    write_atomically,
+    write_durably,
+)
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
 from cl_runner.record import complete
@@ -104,9 +120,13 @@ class Recorder:
     ) -> None:
         self.directory, self.score, self.shared = directory, score, shared
         self.failure: str | None = None
-        if (directory / COMPLETE).exists():
+        if is_complete(directory):
             raise FileExistsError(f"{directory} holds a finished run")
         directory.mkdir(parents=True, exist_ok=True)
+        for place in (directory, *(directory / name for name in _FOLDERS)):
+            clear_temporaries(place)
+        # One that is damaged.
+        (directory / COMPLETE).unlink(missing_ok=True)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
         self._epochs: list[list[Any]] = []
         self._columns = _TABLES | {
@@ -117,6 +137,14 @@ class Recorder:
             self._go_on(state)
         else:
             self._start()
+        self._unsynced = self._found()
+
+    def _found(self) -> set[Path]:
+        """What is here so far, which nobody may have synced."""
+        folders = [self.directory / name for name in (".hydra", *_FOLDERS)]
+        files = [self.directory / name for name in (*self._columns, *_FILES, LOG)]
+        inside = [path for folder in folders for path in folder.glob("*")]
+        return {path for path in (self.directory.parent, self.directory, *folders, *files, *inside) if path.exists()}
 
     def _start(self) -> None:
         for name in [*self._columns, *_FILES, STATE]:
@@ -150,7 +178,12 @@ class Recorder:
     def tasks(self, described: Sequence[Mapping[str, Any]]) -> None:
         """Write what each task is."""
         lines = (f'"{task}": {json.dumps(what)}' for task, what in enumerate(described, 1))
-        write_atomically(self.directory / "tasks.json", ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        self._write("tasks.json", ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+    def written(self) -> set[Path]:
+        """Files and directories that changed since this was asked before, to be given to `cl_runner.files.sync`."""
+        changed, self._unsynced = self._unsynced, set()
+        return changed
 
     def scores(self, after_task: int, scores: Sequence[Score], row: int) -> None:
         """A row of the matrix: the scores on every task after `after_task` tasks."""
@@ -187,7 +220,7 @@ class Recorder:
     def task(self, state: TaskState) -> None:
         """Write the state after a task."""
         for name, content in state.files.items():
-            write_atomically(self.directory / name, content)
+            self._write(name, content)
         for name, rows in state.rows.items():
             self._append(name, rows)
 
@@ -211,9 +244,14 @@ class Recorder:
         """Complete the run's record, then write the metrics: from here on the run is complete."""
         (self.directory / FAILED).unlink(missing_ok=True)
         complete(self.directory, facts)
-        text = json.dumps(self.metrics, indent=2, allow_nan=False) + "\n"
-        write_atomically(self.directory / COMPLETE, text.encode())
+        sync({*self.written(), self.directory / RECORD, self.directory})
+        write_durably([(self.directory / COMPLETE, _as_json(self.metrics))])
         (self.directory / STATE).unlink(missing_ok=True)
+
+    def note(self, warning: str) -> None:
+        """Add a warning to the run's log file, if that can be written."""
+        with suppress(OSError), (self.directory / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}][cl_runner][WARNING] {warning}\n")
 
     def fail(self, reason: str) -> None:
         """Mark the run as failed."""
@@ -224,11 +262,21 @@ class Recorder:
     def _table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         text = io.StringIO()
         csv.writer(text).writerows([header, *rows])
-        write_atomically(self.directory / name, text.getvalue().encode())
+        self._write(name, text.getvalue().encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.directory / name
+        write_atomically(path, content)
+        self._unsynced |= {path, path.parent}
 
     def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         with naming(self.directory / name), (self.directory / name).open("a", newline="") as file:
             csv.writer(file).writerows(rows)
+        self._unsynced.add(self.directory / name)
+
+
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _short(value: torch.Tensor | np.floating | float) -> float | str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from cl_runner.config import Config
-from cl_runner.files import COMPLETE
+from cl_runner.files import COMPLETE, is_complete
 from cl_runner.metrics import SCORES, ScoreName
 from cl_runner.record import read_record
 
@@ -139,6 +139,6 @@ def load_run(path: str | Path) -> Run:
     Raises:
         FileNotFoundError: there is no finished run there.
     """
-    if not (Path(path) / COMPLETE).exists():
-        raise FileNotFoundError(f"{path} holds no finished run: it has no {COMPLETE}")
+    if not is_complete(Path(path)):
+        raise FileNotFoundError(f"{path} holds no finished run: it has no {COMPLETE} that can be read")
     return Run(Path(path))

@@ -10,22 +10,25 @@ from typing import Protocol
 from torch import Tensor
 
 from cl_runner.benchmarks import make_benchmark
-from cl_runner.checkpoints import RunState, load_state, save_state
+from cl_runner.checkpoints import RunState, load_state, save_states
 from cl_runner.config import Config
 from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
+from cl_runner.errors import StoppedError
 from cl_runner.evaluation import Score, evaluate
 from cl_runner.figures import draw_figures
-from cl_runner.files import COMPLETE
+from cl_runner.files import is_complete, sync
 from cl_runner.fisher import fisher_diagonals
 from cl_runner.interruption import Pauses
 from cl_runner.locks import locked
 from cl_runner.methods import Method, history, mask_rule
+from cl_runner.output import warn
 from cl_runner.overlap import mask_overlaps
 from cl_runner.record import begin_session
 from cl_runner.recording import Recorder, task_state
 from cl_runner.results import Run
 from cl_runner.resuming import states_of, take_up
 from cl_runner.stack import Layout, Stack
+from cl_runner.titles import describe
 from cl_runner.training import Epoch, Moment, divergence, train_task
 
 
@@ -69,7 +72,7 @@ def run_stack(
             nothing else. Those with a state must stand at the same point.
         directories: where each run's results go.
         progress: is told of every epoch and task.
-        draw: whether to draw each run's figures.
+        draw: whether to draw each run's figures, once all are complete.
         started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
     Returns:
@@ -96,9 +99,11 @@ def _run_stack(
     states = [load_state(directory, config) for directory, config in zip(directories, configs, strict=True)]
     if len({state and state.position for state in states}) > 1:
         raise ValueError("runs that stand at different points cannot share a stack")
-    for directory, config, state in zip(directories, configs, states, strict=True):
-        if not (directory / COMPLETE).exists():
-            begin_session(directory, config, goes_on=state is not None)
+    begin_session(
+        (directory, config, state is not None)
+        for directory, config, state in zip(directories, configs, states, strict=True)
+        if not is_complete(directory)
+    )
     device = set_up(common)
     with clock("load"):
         every_seed = sorted({config.seed for config in configs})
@@ -185,11 +190,11 @@ def _run_stack(
             results, rule = Run(run.recorder.directory), mask_rule(run.config)
             if rule.kind != "none" and rule.fraction > 0 and tasks > 1:
                 run.recorder.mask_overlap(mask_overlaps(results.significance, rule, common.benchmark.outputs_of))
-            if draw:
-                draw_figures(results, describe(run.config))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
     for run in runs:
         run.recorder.finish(facts)
+    if draw:
+        _draw(runs)
     return recorders
 
 
@@ -226,11 +231,14 @@ def _fanned_out(
 
 
 def _save(runs: Sequence[_Run], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:
-    """Save the state of every run, once made for each row."""
+    """Save the state of every run, once made for each row; what it relies on is on the disk before."""
     made = states_of(stack, method, task, moment)
-    for run in runs:
-        state = made(run.row, run.recorder.tables(), run.recorder.matrix.tolist())
-        save_state(run.recorder.directory, state, run.config)
+    tables = [run.recorder.tables() for run in runs]
+    sync(path for run in runs for path in run.recorder.written())
+    save_states(
+        (run.recorder.directory, made(run.row, lengths, run.recorder.matrix.tolist()), run.config)
+        for run, lengths in zip(runs, tables, strict=True)
+    )
 
 
 def _record_epoch(run: _Run, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:
@@ -261,20 +269,21 @@ def _record_states(
             run.recorder.task(state)
 
 
-def describe(config: Config) -> str:
-    """A run in a few words, for figures and the terminal."""
-    method, benchmark = config.method, config.benchmark
-    parts = []
-    if mask_rule(config).active:
-        parts.append(f"{'soft ' * method.soft}{method.mask} mask, freeze={config.freeze:g}")
-    if method.penalty != "none" and method.ewc_lambda > 0:
-        parts.append(f"λ={method.ewc_lambda:g}")
-    if method.l1_lambda > 0:
-        parts.append(f"λ₁={method.l1_lambda:g}")
-    settings = f" ({', '.join(parts)})" if parts else ""
-    known = benchmark.dataset == "curve" or benchmark.dataset in benchmark.name
-    dataset = "" if known else f" of {benchmark.dataset}"
-    return f"{method.name}{settings} on {benchmark.name}{dataset}, seed {config.seed}"
+def _draw(runs: Sequence[_Run]) -> None:
+    """Draw the figures of runs, which are complete without: what goes wrong is told once, and in each one's log."""
+    failed: dict[str, list[Recorder]] = {}
+    for run in runs:
+        try:
+            draw_figures(Run(run.recorder.directory), describe(run.config))
+        except StoppedError:
+            raise
+        except Exception as error:
+            reason = f"the figures were not drawn: {type(error).__name__}: {error}"
+            run.recorder.note(reason)
+            failed.setdefault(reason, []).append(run.recorder)
+    for reason, recorders in failed.items():
+        more = f" and {len(recorders) - 1} more" if len(recorders) > 1 else ""
+        warn(f"{recorders[0].directory}{more}: {reason}")
 
 
 def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError, RunError, from_system
-from cl_runner.files import COMPLETE, STATE
+from cl_runner.files import COMPLETE, has_state, is_complete
 from cl_runner.idle import difference
 from cl_runner.locks import locked
 from cl_runner.record import read_record
@@ -54,7 +54,7 @@ class CheckBeforeStart(Callback):
             check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher)
             directory = CheckBeforeStart.directory = _unshared(config, "sweep")
-            if not skips_finished and any(directory.glob(f"*/{COMPLETE}")):
+            if not skips_finished and any(is_complete(path.parent) for path in directory.glob(f"*/{COMPLETE}")):
                 raise ConfigError(
                     f"hydra.sweep.dir: {directory} holds finished runs, allowed: another directory, or "
                     "hydra/launcher=stacked, slurm or slurm_local, which run what is missing"
@@ -74,9 +74,9 @@ def _refuse(error: RunError | OSError) -> None:
 
 def _check_free(directory: Path, settings: Config) -> None:
     """Raises `ConfigError` if a finished run lies in `directory`, or one with other settings that could go on."""
-    if (directory / COMPLETE).exists():
+    if is_complete(directory):
         raise ConfigError(f"hydra.run.dir: {directory} holds a finished run, allowed: another directory")
-    if not (directory / STATE).exists():
+    if not has_state(directory):
         return
     try:
         other = difference(read_record(directory).settings, settings)

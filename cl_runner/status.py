@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from cl_runner.files import COMPLETE, FAILED, position_of, run_directories
+from cl_runner.files import COMPLETE, FAILED, has_failed, is_complete, position_of, run_directories
 from cl_runner.locks import is_locked
 from cl_runner.submissions import FOLDER, Place, last_line, log_of, places, recorded
 
@@ -48,9 +48,9 @@ def statuses(sweep: Path) -> list[JobStatus]:
 
 
 def _by_itself(directory: Path) -> tuple[State, str] | None:
-    if (directory / COMPLETE).exists():
+    if is_complete(directory):
         return "finished", ""
-    if (directory / FAILED).exists():
+    if has_failed(directory):
         return "failed", reason_of(directory)
     if is_locked(directory):
         return "running", _progress(directory)
@@ -89,10 +89,12 @@ def _progress(directory: Path) -> str:
 
 def _last_state(directory: Path) -> str:
     position = position_of(directory)
+    damaged = [f"{name} cannot be read" for name in (COMPLETE, FAILED) if (directory / name).exists()]
     if not position:
-        return "it has no saved state" if position is None else "its saved state cannot be read"
-    task, epoch, _ = position
-    return f"saved in task {task + 1}, epoch {epoch + 1}"
+        saved = "it has no saved state" if position is None else "its saved state cannot be read"
+    else:
+        saved = f"saved in task {position[0] + 1}, epoch {position[1] + 1}"
+    return "; ".join([*damaged, saved])
 
 
 def _text(file: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-from cl_runner.files import write_atomically
+from cl_runner.files import write_durably
 
 # Of records, scripts and logs, in the directory of a sweep.
 FOLDER = ".submitit"
@@ -67,7 +67,7 @@ def record(sweep: Path, submission: Submission) -> None:
     """Add a submission to those of a sweep."""
     number = len(recorded(sweep)) + 1
     content = json.dumps(asdict(submission), indent=2) + "\n"
-    write_atomically(sweep / FOLDER / f"submission_{number:04}.json", content.encode())
+    write_durably([(sweep / FOLDER / f"submission_{number:04}.json", content.encode())])
 
 
 def recorded(sweep: Path) -> list[Submission]:

@@ -29,7 +29,7 @@ from cl_runner.errors import (
     from_system,
     is_for_all,
 )
-from cl_runner.files import COMPLETE
+from cl_runner.files import is_complete
 from cl_runner.interruption import PATIENCE, ignore, listen, pass_on, tell
 from cl_runner.sweeps import Job
 
@@ -145,7 +145,7 @@ class Workers:
                         # Or it had not listened yet when it was told to leave.
                         continue
                     broken = broken or isinstance(error, BrokenProcessPool)
-                    left = [job for job in jobs if not (job.directory / COMPLETE).exists()]
+                    left = [job for job in jobs if not is_complete(job.directory)]
                     yield from ((job, None) for job in jobs if job not in left)
                     report(jobs, 0.0)
                     if len(left) > 1:
@@ -160,7 +160,7 @@ class Workers:
                         refused = refused or error
                         continue
                     reason = str(from_system(error) if isinstance(error, OSError) else error)
-                    yield from ((job, None if (job.directory / COMPLETE).exists() else reason) for job in jobs)
+                    yield from ((job, None if is_complete(job.directory) else reason) for job in jobs)
         if self._signals:
             raise StoppedError(self._signals[0])
         if refused:

@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from cl_runner import load_run
-from cl_runner.files import COMPLETE
+from cl_runner.files import COMPLETE, is_complete
 
 SWEEP = [
     "hydra/launcher=stacked",
@@ -133,7 +133,7 @@ def compared(undisturbed: Path, disturbed: Path, kills: int) -> Outcome:
     outcome = Outcome(kills, 0, 0, [])
     for file in sorted(undisturbed.glob(f"*/{COMPLETE}")):
         twin = disturbed / file.parent.name
-        if not (twin / COMPLETE).exists():
+        if not is_complete(twin):
             outcome.different.append(twin)
         elif (twin / COMPLETE).read_bytes() == file.read_bytes():
             outcome.same += 1

@@ -44,7 +44,7 @@ def main() -> int:
     chapters = write(claims, outputs, place)
     if not options.quick and len(chapters) == len(claims):
         readme = ROOT / "README.md"
-        write_atomically(readme, with_advice(readme.read_text(), chapters).encode())
+        write_atomically(readme, with_advice(readme.read_text(encoding="utf-8"), chapters).encode())
     for number, seconds in spent.items():
         print(f"claim {number}: {seconds:.0f} s")
     print(f"page: {place / 'findings.md'}")

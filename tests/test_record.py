@@ -54,7 +54,7 @@ def test_it_holds_settings_sessions_and_checksums(cl_run: Runner, tmp_path: Path
     ],
 )
 def test_a_damaged_one_is_named(before: str, after: str, words: str, make_config: MakeConfig, tmp_path: Path) -> None:
-    begin_session(tmp_path, make_config(), goes_on=False)
+    begin_session([(tmp_path, make_config(), False)])
     file = tmp_path / "run.json"
     file.write_text(file.read_text().replace(before, after, 1))
     with pytest.raises(DamagedError, match=f"{file}: .*{words}"):
@@ -110,13 +110,13 @@ def test_who_goes_on_by_other_code_is_told(stopped: tuple[Config, Path], monkeyp
     this = versions._this()
     monkeypatch.setattr(versions, "_this", lambda: this | {"versions": this["versions"] | {"torch": "9.9"}})
     assert f"(torch {this['versions']['torch']}, now 9.9)" in taken_up_by_others(directory)
-    begin_session(directory, config, goes_on=True)
+    begin_session([(directory, config, True)])
     assert [session["versions"]["torch"] for session in read_record(directory).sessions][-1] == "9.9"
     assert len(read_record(directory).sessions) == 2
     # One that begins anew has nothing of the others.
     (directory / "state.safetensors").unlink()
     assert taken_up_by_others(directory) == ""
-    begin_session(directory, config, goes_on=False)
+    begin_session([(directory, config, False)])
     assert len(read_record(directory).sessions) == 1
 
 

@@ -23,9 +23,10 @@ from cl_runner.images import ImageBenchmark
 from cl_runner.record import begin_session
 from cl_runner.recording import Recorder
 from cl_runner.results import Run, load_run
-from cl_runner.runner import describe, run_stack
+from cl_runner.runner import run_stack
 from cl_runner.significance import BIN_WIDTH
 from cl_runner.stack import Stack
+from cl_runner.titles import describe
 from cl_runner.training import Epoch
 
 TASKS, EPOCHS, HIDDEN, FREEZE = 3, 4, [12, 10], 0.3
@@ -437,7 +438,7 @@ def test_a_failure_while_writing_leaves_no_half_file(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()
-    begin_session(tmp_path / "run", make_config(), goes_on=False)
+    begin_session([(tmp_path / "run", make_config(), False)])
     recorder = Recorder(tmp_path / "run", 1, "accuracy")
     half = Score(*(torch.tensor([value]) for value in (0.5, 1.0, 10)))
     recorder.scores(0, [half], 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cl_runner.errors import ConfigError, RunError, from_system
+from cl_runner.output import lost_output, shield
 from cl_runner.report.scores import METRICS
 
 
@@ -75,4 +76,9 @@ def entry() -> None:
     if hasattr(signal, "SIGPIPE"):
         # `cl-report DIR | head` ends quietly.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(main())
+    shield()
+    code = main()
+    if lost := lost_output():
+        print(f"error: standard output: {lost.strerror}", file=sys.stderr)
+        code = code or 1
+    sys.exit(code)

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
+
+from cl_runner.plotting import plain_style
 
 # Okabe & Ito's colours, but for black and yellow, which vanish on one of the two backgrounds.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6BB1"]
@@ -60,7 +61,7 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
 @contextmanager
 def style() -> Iterator[None]:
     """The look, while something is drawn."""
-    with rc_context(_STYLE):
+    with plain_style(_STYLE):
         yield
 
 
@@ -73,7 +74,7 @@ def finish(figure: Figure, name: str, title: str, subtitle: str, caption: str) -
     """The figure as SVG, with text as text and `currentColor` as ink, and as PNG on white."""
     titled(figure, title, subtitle)
     svg, png = io.StringIO(), io.BytesIO()
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
+    with plain_style({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(
             svg, format="svg", transparent=True, metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"])
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cl_runner.directories import led
-from cl_runner.files import COMPLETE, write_atomically
+from cl_runner.files import is_complete, write_atomically
 from cl_runner.report.collect import collect
 from cl_runner.report.settings import BOOKKEEPING, distinguishing, labels
 from hydra_plugins.cl_runner_plugins import union_of_grids
@@ -54,7 +54,7 @@ def command(folder: Path) -> str:
 
 def missing(folder: Path) -> dict[Path, str]:
     """Those of `jobs` that are not complete."""
-    return {directory: name for directory, name in jobs(folder).items() if not (directory / COMPLETE).exists()}
+    return {directory: name for directory, name in jobs(folder).items() if not is_complete(directory)}
 
 
 def load(folder: Path) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def load(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: a run cannot be read.
     """
-    found = collect(directory for directory in jobs(folder) if (directory / COMPLETE).exists())
+    found = collect(directory for directory in jobs(folder) if is_complete(directory))
     if found.left_out:
         raise ValueError(f"{found.left_out[0].directory}: {found.left_out[0].reason}")
     settings = [key for key in found.settings if key == "seed" or key not in BOOKKEEPING]
