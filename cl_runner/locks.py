@@ -56,8 +56,7 @@ def _check_locks(directory: Path) -> None:
                 raise
             raise RunError(
                 f"{directory}: its file system has no locks ({error.strerror}), and nothing would keep a second "
-                "process from a run: choose a directory elsewhere by hydra.run.dir or hydra.sweep.dir, or mount it "
-                "with flock"
+                "process from a run: choose a directory elsewhere by hydra.run.dir or hydra.sweep.dir"
             ) from error
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -69,7 +69,8 @@ class Workers:
 
             # One process imports, and the workers are its copies.
             forkserver.set_forkserver_preload(["cl_runner.preload", *_OF_DATASET.get(dataset, [])])
-            forkserver.ensure_running()
+            with _starting():
+                forkserver.ensure_running()
 
     def __enter__(self) -> Self:
         if self._count > 1:
@@ -171,8 +172,9 @@ class Workers:
         if self._count == 1:
             return None
         context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-        reading, writing = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_prepare, initargs=(writing,))
+        with _starting():
+            reading, writing = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_prepare, initargs=(writing,))
         return reading
 
     def _end(self) -> None:
@@ -186,6 +188,16 @@ class Workers:
         if self._count > 1:
             return self._pool.submit(_compute_and_send, jobs)
         return self._pool.submit(_compute, jobs, lambda fraction: report(jobs, fraction))
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Has an error of the system say that processes were to be started, and where what they need is made."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or f"starting processes (in {os.environ.get('TMPDIR', '/tmp')} or /dev/shm)"
+        raise
 
 
 class _Fractions:
