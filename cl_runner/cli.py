@@ -23,16 +23,17 @@ from cl_runner.checks import checked, from_composition
 from cl_runner.collector import without_collector
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
 from cl_runner.errors import (
-    ClusterError,
     DivergenceError,
+    LaunchError,
     LockedError,
     RunError,
     StoppedError,
+    explained,
     from_system,
 )
-from cl_runner.files import mark_failed
+from cl_runner.files import LOG, mark_failed
 from cl_runner.idle import unused_settings
-from cl_runner.interruption import listen
+from cl_runner.interruption import leave_if_told, listen
 from cl_runner.output import harmless, lost_output, shield, warn
 from cl_runner.record import taken_up_by_others
 from cl_runner.starting import CheckBeforeStart, leave
@@ -53,19 +54,18 @@ def run(composed: DictConfig) -> None:
     A failure is told in one line. It ends the process, but for a sweep, where Hydra goes on with the other jobs.
     """
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    listen()
+    directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         _train(checked(composed), in_sweep)
-    except StoppedError:
-        # The rest of a sweep is not wanted either.
-        raise
-    except RunError as error:
-        code = _fail(error)
-        _log.error(error)
+    except Exception as error:
+        leave_if_told()
+        reason = explained(error, directory / LOG)
+        code = _fail(reason)
+        _log.error(reason)
         if not isinstance(error, LockedError):
-            mark_failed(Path(HydraConfig.get().runtime.output_dir), str(error))
+            mark_failed(directory, str(reason))
         if in_sweep:
-            raise
+            raise reason from None
         sys.exit(code)
 
 
@@ -100,6 +100,7 @@ def _train(config: Config, in_sweep: bool) -> None:
 
 def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
+    listen()
     store = ConfigStore.instance().store
     store(name="schema", node=Config)
     store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
@@ -111,11 +112,15 @@ def main() -> int:
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
+        except Exception:
+            leave_if_told()
+            raise
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)
         return 130
-    except (StoppedError, ClusterError) as error:
+    except (StoppedError, LaunchError) as error:
         return _fail(error)
     except RunError as error:
         # A job of a sweep, which has told its reason.
@@ -127,7 +132,9 @@ def main() -> int:
             raise
         # One of Hydra's errors about the config is an OSError too.
         if isinstance(refused, OSError) and not isinstance(refused, HydraException):
-            refused.filename = refused.filename or CheckBeforeStart.directory
+            # One without a number is not the system's, and has words of its own, which a name would replace.
+            if refused.errno is not None:
+                refused.filename = refused.filename or CheckBeforeStart.directory
             return _fail(from_system(refused))
         return _fail(from_composition(error))
     finally:
@@ -153,6 +160,6 @@ def entry() -> None:
     os._exit(code)
 
 
-def _fail(error: RunError) -> int:
+def _fail(error: RunError | StoppedError) -> int:
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code

@@ -1,6 +1,9 @@
 """The errors that end a run, each with the exit code of the process."""
 
 import errno
+import traceback
+from contextlib import suppress
+from pathlib import Path
 from signal import Signals
 
 
@@ -8,6 +11,12 @@ class RunError(Exception):
     """An error whose message is one line for the user; no traceback is shown."""
 
     exit_code = 1
+
+
+class UnforeseenError(RunError):
+    """An error that has no words for the user, in a line; `trace` is its traceback."""
+
+    trace = ""
 
 
 class ConfigError(RunError):
@@ -40,12 +49,20 @@ class LockedError(RunError):
     """Another process is at work in the run's directory."""
 
 
-class ClusterError(RunError):
+class LaunchError(RunError):
+    """What is to compute a sweep cannot be started."""
+
+
+class ClusterError(LaunchError):
     """A cluster that does not answer, or refuses what is submitted."""
 
 
-class StoppedError(RunError):
-    """A signal asked the process to leave."""
+class StoppedError(BaseException):
+    """A signal asked the process to leave.
+
+    As that of Ctrl-C it is no `Exception`, for it may come at any point: whoever deals with what goes wrong there, as
+    OmegaConf does and Hydra, would take it for that.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {Signals(number).name}; the same command goes on from the last saved state")
@@ -68,6 +85,26 @@ def from_system(error: OSError) -> RunError:
     return RunError(f"{error.filename or 'input or output'}: {words}")
 
 
-def is_for_all(error: OSError) -> bool:
+def unforeseen(error: Exception) -> UnforeseenError:
+    """The same in a line, without the objects that it holds, some of which cannot go from one process to another."""
+    line = " ".join(traceback.format_exception_only(error)[-1].split())
+    found = UnforeseenError(line)
+    found.trace = "".join(traceback.format_exception(error))
+    return found
+
+
+def explained(error: Exception, log: Path) -> RunError:
+    """One line for an error of a job. If it is unforeseen its traceback goes to the end of the job's `log`."""
+    if isinstance(error, OSError) and error.filename:
+        return from_system(error)
+    if isinstance(error, RunError) and not isinstance(error, UnforeseenError):
+        return error
+    found = error if isinstance(error, UnforeseenError) else unforeseen(error)
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.write(found.trace)
+    return RunError(f"{found}; its traceback is in {log}")
+
+
+def is_for_all(error: Exception) -> bool:
     """Whether whatever is written next will be refused too: the disk or a quota is full, or is not to be written to."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -22,7 +22,7 @@ LOCK = ".lock"
 JOBS = "jobs.json"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
-# Of a run: its warnings and errors. Hydra writes it too.
+# Of a run: its warnings and errors. Hydra writes it too: see conf/config.yaml.
 LOG = "cl_runner.log"
 # Files that the disk is asked for at the same time: it writes them together.
 _AT_ONCE = 16

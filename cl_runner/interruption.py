@@ -42,6 +42,34 @@ def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
         signal.signal(number, handle)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A signal or Ctrl-C that comes meanwhile is answered afterwards. For what must be done as a whole, and for what
+    takes moments and may lose its exception, as Hydra's composing does where a clean-up fails because of it.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number)) for number in (*SIGNALS, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def leave_if_told() -> None:
+    """To be called where something went wrong, which may be so because a signal interrupted it.
+
+    Raises:
+        StoppedError: there was one.
+    """
+    if _received:
+        raise StoppedError(_received[0])
+
+
 def tell(processes: Iterable[int], number: int) -> bool:
     """Send a signal; returns whether there were any processes."""
     told = list(processes)
@@ -86,7 +114,7 @@ class Pauses:
     def __enter__(self) -> Self:
         global _computing
         _computing = True
-        self._leave_if_told()
+        leave_if_told()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,11 +133,7 @@ class Pauses:
             StoppedError: a signal had asked for it.
         """
         self._next = time.monotonic() + self._seconds
-        self._leave_if_told()
-
-    def _leave_if_told(self) -> None:
-        if _received:
-            raise StoppedError(_received[0])
+        leave_if_told()
 
 
 def _note(number: int, _: FrameType | None) -> None:

@@ -15,9 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.checks import check_device, checked, from_composition
 from cl_runner.config import Config
 from cl_runner.directories import Directories
-from cl_runner.errors import ConfigError, RefusedError, RunError
+from cl_runner.errors import ConfigError, RefusedError, RunError, from_system, is_for_all
 from cl_runner.files import FAILED, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
+from cl_runner.interruption import held_back
 from cl_runner.record import Record, taken_up_by_others, write_record
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
@@ -72,16 +73,21 @@ class Prepared:
         for number, overrides in self._overrides.items():
             progress.composing(number - first)
             try:
-                self._prepare(number, list(overrides))
-            except RunError as error:
-                progress.failed(number, overrides, str(error))
-                self._returns[number] = _FailedJob(error)
+                with held_back():
+                    self._prepare(number, list(overrides))
+            except (RunError, OSError) as error:
+                # What one job is refused, a name that is too long or a file that is gone, is no matter of the others.
+                if is_for_all(error):
+                    raise
+                reason = from_system(error) if isinstance(error, OSError) else error
+                progress.failed(number, overrides, str(reason))
+                self._returns[number] = _FailedJob(reason)
         # What one of the swept methods does not use, another does.
         progress.warn(line for key, line in self._idle.items() if key not in self._acting)
         if len(self._wrong) < len(self._overrides):
             self._directories.save()
-            for directory, reason in self._wrong.items():
-                mark_failed(directory, reason)
+            for directory, words in self._wrong.items():
+                mark_failed(directory, words)
         configure_log(sweep.hydra.hydra_logging, sweep.hydra.verbose)
 
     def failed(self, job: Job, reason: str) -> None:

@@ -52,12 +52,54 @@ class SlurmLocalLauncher(SlurmLauncher):
     cluster = "local"
 
 
+class _EveryBatch(Launcher):
+    """Has a launcher begin every batch of a sweep, whatever became of the jobs of those before."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._returns: list[JobReturn] = []
+        self._refused: Exception | None = None
+        self.is_ours = isinstance(launcher, _SweepLauncher)
+
+    def setup(self, **_: Any) -> None:
+        """The launcher is ready."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Called by Hydra for each batch. It gives up the sweep for a failed job that it is given back."""
+        from cl_runner.errors import RefusedError
+
+        try:
+            self._returns += self._launcher.launch(job_overrides, initial_job_idx)
+        except RefusedError as error:
+            self._refused = error
+        return []
+
+    def returns(self) -> list[JobReturn]:
+        """Those of all batches.
+
+        Raises:
+            RefusedError: none of the jobs could be begun.
+            Exception: the reason of a job that failed.
+        """
+        from cl_runner.errors import ConfigError
+
+        if self._refused and not self._returns:
+            raise self._refused
+        for job in self._returns:
+            # Raises the reason if it failed.
+            _ = job.return_value
+        if self._refused:
+            raise ConfigError("no job of a batch could be begun") from self._refused
+        return self._returns
+
+
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper with three differences.
+    """Hydra's own sweeper with four differences.
 
     A sweep may be a union of grids, see `union_of_grids`. One that is refused leaves the record of the sweep before.
-    And what is wrong with a job of a stacked sweep is found by the launcher alone: Hydra composes every job once more
+    What is wrong with a job of a stacked sweep is found by the launcher alone: Hydra composes every job once more
     beforehand and gives up the whole sweep for one that is wrong, in which time the launcher composes and writes it.
+    And where a sweep has batches, a job that fails keeps none of them from being begun.
     """
 
     def __init__(
@@ -74,10 +116,13 @@ class GridSweeper(BasicSweeper):
         from cl_runner.errors import RefusedError
 
         assert self.config is not None
+        assert self.launcher is not None
+        launching = self.launcher = _EveryBatch(self.launcher)
         record = Path(self.config.hydra.sweep.dir) / "multirun.yaml"
         before = record.read_bytes() if record.exists() else None
         try:
-            return super().sweep(arguments)
+            super().sweep(arguments)
+            return launching.returns()
         except RefusedError:
             # What lies there is still that of the sweep before.
             if before is not None:
@@ -96,8 +141,14 @@ class GridSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Called by Hydra with the overrides of all jobs."""
-        if not isinstance(self.launcher, _SweepLauncher):
-            super().validate_batch_is_legal(batch)
+        from cl_runner.interruption import held_back
+
+        assert isinstance(self.launcher, _EveryBatch)
+        if self.launcher.is_ours:
+            return
+        for job in batch:
+            with held_back():
+                super().validate_batch_is_legal([job])
 
 
 def union_of_grids(

@@ -41,7 +41,7 @@ class Disk:
 
     def _fsync(self, descriptor: int) -> None:
         self._real["fsync"](descriptor)
-        path, found = Path(os.readlink(f"/proc/self/fd/{descriptor}")), os.fstat(descriptor)
+        path, found = Path(f"/proc/self/fd/{descriptor}").readlink(), os.fstat(descriptor)
         self.events.append(("sync", path.name))
         # While it is open its number is no other's.
         self._held.append(os.dup(descriptor))
@@ -117,7 +117,9 @@ def test_what_is_relied_on_is_synced_before(
 ) -> None:
     with monkeypatch.context() as patch:
         disk = Disk(tmp_path, patch)
-        run_stack([make_config(*SMALL, "method=ewc", "train.epochs=1", "benchmark.tasks=2")], [tmp_path / "0"], Silent())
+        run_stack(
+            [make_config(*SMALL, "method=ewc", "train.epochs=1", "benchmark.tasks=2")], [tmp_path / "0"], Silent()
+        )
         disk.close()
     saved, finished = (disk.events.index(("replace", name)) for name in (STATE, COMPLETE))
     removed = disk.events.index(("unlink", STATE), finished)
