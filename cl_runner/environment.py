@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
 import torch
 
 from cl_runner.config import Config
 from cl_runner.errors import ResourceError
+from cl_runner.limits import available_memory
 
 # More threads gain little for networks of a hundred units a layer, and lose much where a core is busy: see
 # docs/benchmarks.md.
@@ -32,7 +32,7 @@ def set_up(config: Config) -> torch.device:
 
 def free_memory() -> dict[str, int]:
     """Free bytes of the kinds of device that are here: always `cpu`, maybe `cuda`."""
-    free = {"cpu": psutil.virtual_memory().available}
+    free = {"cpu": available_memory()}
     if torch.cuda.is_available():
         free["cuda"] = torch.cuda.mem_get_info()[0]
     return free

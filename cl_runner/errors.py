@@ -102,7 +102,7 @@ def explained(error: Exception, log: Path) -> RunError:
     found = error if isinstance(error, UnforeseenError) else unforeseen(error)
     with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(found.trace)
-    return RunError(f"{found}; its traceback is in {log}")
+    return RunError(f"{found} (its traceback is in {log.name})")
 
 
 def is_for_all(error: Exception) -> bool:

@@ -150,6 +150,6 @@ def _leave(*_: object) -> None:
 
 
 def _leave_in(seconds: float) -> None:
-    """Have `_leave` called; 0 takes it back."""
+    """Have `_leave` called, and again every second, for its exception may be lost; 0 takes it back."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1)

@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.checks import check_device, checked, from_composition
 from cl_runner.config import Config
 from cl_runner.directories import Directories
-from cl_runner.errors import ConfigError, RefusedError, RunError, from_system, is_for_all
-from cl_runner.files import FAILED, is_complete, mark_failed, naming
+from cl_runner.errors import ConfigError, RefusedError, RunError, explained, is_for_all
+from cl_runner.files import FAILED, LOG, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import held_back
 from cl_runner.record import Record, taken_up_by_others, write_record
@@ -75,11 +75,11 @@ class Prepared:
             try:
                 with held_back():
                     self._prepare(number, list(overrides))
-            except (RunError, OSError) as error:
+            except Exception as error:
                 # What one job is refused, a name that is too long or a file that is gone, is no matter of the others.
                 if is_for_all(error):
                     raise
-                reason = from_system(error) if isinstance(error, OSError) else error
+                reason = explained(error, Path(sweep.hydra.sweep.dir) / LOG)
                 progress.failed(number, overrides, str(reason))
                 self._returns[number] = _FailedJob(reason)
         # What one of the swept methods does not use, another does.

@@ -7,6 +7,7 @@ disk before them, so that a power failure leaves nothing that is false.
 
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from cl_runner.checkpoints import RunState
@@ -111,8 +113,8 @@ class Recorder:
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score; `shared` is whether tasks share their
-    outputs. Raises `FileExistsError` if the directory
-    holds a finished run, `StateError` if tables are shorter than `state` has them.
+    outputs. Raises `FileExistsError` if the directory holds a finished run, `StateError` if tables are shorter than
+    `state` has them, or files of earlier tasks damaged.
     """
 
     def __init__(
@@ -165,6 +167,15 @@ class Recorder:
                 raise StateError(
                     f"{file} is shorter than its state says: delete {self.directory / STATE} to start the run anew"
                 )
+        for task, folder in itertools.product(range(1, state.task + 1), _FOLDERS):
+            file = self.directory / folder / f"task_{task}.safetensors"
+            try:
+                with safe_open(file, "np"):
+                    pass
+            except (SafetensorError, OSError) as error:
+                raise StateError(
+                    f"{file} is damaged or gone: delete {self.directory / STATE} to start the run anew"
+                ) from error
         (self.directory / FAILED).unlink(missing_ok=True)
         self.matrix[:] = state.matrix
         for name, length in state.tables.items():

@@ -1,10 +1,13 @@
 """What was submitted for a sweep, kept in its folder `.submitit`, and where the cluster says that it stands."""
 
 import json
+import math
 import os
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -41,7 +44,8 @@ class Submission:
     """Array tasks that were submitted together.
 
     `tasks` are the names of the directories of each one's runs, by its id (`ARRAY_INDEX` or `JOB`; a process of this
-    machine's, if the cluster is "local"). `started` is when these processes were, in seconds.
+    machine's, if the cluster is "local"). `started` is when these processes were, in seconds since the machine was: its
+    clock may be set meanwhile.
     """
 
     cluster: Cluster
@@ -59,21 +63,69 @@ class Place(NamedTuple):
 
 def submission_of(cluster: Cluster, tasks: Mapping[str, Sequence[str]]) -> Submission:
     """A submission from this machine, just now."""
-    started = {task: psutil.Process(int(task)).create_time() for task in tasks} if cluster == "local" else {}
+    started: dict[str, float] = {}
+    for task in tasks if cluster == "local" else ():
+        # One that has ended at once is not there.
+        with suppress(psutil.NoSuchProcess):
+            started[task] = _started(psutil.Process(int(task)))
     return Submission(cluster, socket.gethostname(), tasks, started)
 
 
+def _started(process: psutil.Process) -> float:
+    """Seconds from the machine's start to that of a process."""
+    return process.create_time() - psutil.boot_time()
+
+
 def record(sweep: Path, submission: Submission) -> None:
-    """Add a submission to those of a sweep."""
-    number = len(recorded(sweep)) + 1
+    """Add a submission to those of a sweep, in a file that no other process writes, nor is written again."""
+    number = max((_number(file) for file in _files(sweep)), default=0) + 1
     content = json.dumps(asdict(submission), indent=2) + "\n"
-    write_durably([(sweep / FOLDER / f"submission_{number:04}.json", content.encode())])
+    write_durably([(sweep / FOLDER / f"submission_{number:04}_{secrets.token_hex(4)}.json", content.encode())])
 
 
 def recorded(sweep: Path) -> list[Submission]:
-    """The submissions of a sweep, the latest last."""
-    files = sorted((sweep / FOLDER).glob("submission_*.json"))
-    return [Submission(**json.loads(file.read_text())) for file in files]
+    """The submissions of a sweep, the latest last; those whose record is damaged are left out."""
+    return [found for found in map(_submission, _files(sweep)) if isinstance(found, Submission)]
+
+
+def damaged(sweep: Path) -> list[str]:
+    """A line for each record of a submission that cannot be read.
+
+    What was submitted then may be submitted again: no two processes work on one run.
+    """
+    return [found for found in map(_submission, _files(sweep)) if isinstance(found, str)]
+
+
+def _files(sweep: Path) -> list[Path]:
+    return sorted((sweep / FOLDER).glob("submission_*.json"), key=lambda file: (_number(file), file.name))
+
+
+def _number(file: Path) -> int:
+    number = file.stem.split("_")[1]
+    return int(number) if number.isdecimal() else 0
+
+
+def _submission(file: Path) -> Submission | str:
+    """A submission as it was recorded, or why it cannot be read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        return f"{file}: {error.strerror}; what was submitted then is not known"
+    except (ValueError, RecursionError):
+        content = None
+    match content:
+        case {
+            "cluster": "slurm" | "local" as cluster,
+            "host": str(host),
+            "tasks": dict(tasks),
+            "started": dict(started),
+        } if (
+            all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in tasks.values())
+            and all(isinstance(seconds, int | float) for seconds in started.values())
+            and (cluster == "slurm" or all(task.isdecimal() for task in tasks))
+        ):
+            return Submission(cluster, host, tasks, started)
+    return f"{file} is damaged; what was submitted then is not known"
 
 
 def places(sweep: Path, submissions: Sequence[Submission]) -> dict[str, Place]:
@@ -108,7 +160,7 @@ def _queue(user: int) -> dict[str, Place]:
 
 def _parsed(lines: Iterable[str]) -> Iterable[tuple[str, Place]]:
     for line in lines:
-        job, index, state, reason = line.split("|", 3)
+        job, index, state, reason = [*line.split("|", 3), "", "", ""][:4]
         words = state if reason in ("", "None") else f"{state} ({reason})"
         known: Literal["running", "waiting", "ended"] = "running"
         if state in _WAITING:
@@ -124,7 +176,8 @@ def _process(submission: Submission, task: str) -> Place:
         return Place("unknown", f"submitted on {submission.host}, to be asked there")
     try:
         process = psutil.Process(int(task))
-        same = abs(process.create_time() - submission.started[task]) < 1
+        # The kernel rounds when it itself started to seconds.
+        same = abs(_started(process) - submission.started.get(task, math.inf)) < 2
         alive = same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         alive = False

@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
@@ -28,9 +27,10 @@ from cl_runner.data import make_available
 from cl_runner.errors import ClusterError, DataError
 from cl_runner.files import LOCK
 from cl_runner.interruption import deaf_to_the_terminal
+from cl_runner.limits import available_memory
 from cl_runner.preparing import Prepared
 from cl_runner.status import statuses
-from cl_runner.submissions import FOLDER, Cluster, last_line, record, submission_of
+from cl_runner.submissions import FOLDER, Cluster, damaged, last_line, record, submission_of
 from cl_runner.sweeps import Job, cores, divided, largest_stack
 from cl_runner.terminal import SweepProgress
 
@@ -60,6 +60,7 @@ def launch(
         (directory / FOLDER).mkdir(parents=True, exist_ok=True)
         # Of two processes that start the same sweep, the second finds with the cluster what the first submitted.
         with FileLock(directory.absolute() / LOCK):
+            progress.warn(damaged(directory))
             at_work = _at_work(directory)
             here = cluster == "local"
             prepared = Prepared(context, sweep, job_overrides, first, progress, here=here, at_work=at_work)
@@ -108,7 +109,7 @@ def _cut(jobs: Sequence[Job], settings: SlurmLocalLauncherConfig) -> list[list[l
         memory = int(settings.mem_gb * _GIB) if settings.mem_gb else _MEMORY
     else:
         at_once = settings.array_parallelism or (1 if on_gpu else max(1, cores() // _threads(jobs)))
-        memory = psutil.virtual_memory().available // at_once
+        memory = available_memory() // at_once
     fitting = min(largest_stack(job.config, _MEMORY_OF_GPU if on_gpu else memory, on_cpu=not on_gpu) for job in jobs)
     stacks = divided(jobs, settings.size or fitting, at_once)
     if isinstance(settings, SlurmLauncherConfig):

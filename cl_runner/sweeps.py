@@ -10,6 +10,7 @@ from pathlib import Path
 from cl_runner.config import Config
 from cl_runner.data import DATASETS
 from cl_runner.files import position_of
+from cl_runner.limits import cpu_limit
 
 # More networks in a stack gain nothing on a CPU: see docs/benchmarks.md.
 _ENOUGH_ON_CPU = 32
@@ -54,8 +55,10 @@ def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, which its control group may bound."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit()
+    return here if limit is None else max(1, min(here, math.ceil(limit)))
 
 
 def _schedule(config: Config) -> Hashable:

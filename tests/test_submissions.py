@@ -16,6 +16,7 @@ from cl_runner.submissions import (
     FOLDER,
     Place,
     Submission,
+    damaged,
     last_line,
     log_of,
     places,
@@ -55,6 +56,55 @@ def test_submissions_come_back_in_their_order(sweep: Path) -> None:
     assert made[0] == Submission("slurm", socket.gethostname(), {"0_0": ["0", "1"], "0_1": ["2"]}, {})
 
 
+GOOD = '{"cluster": "slurm", "host": "h", "tasks": {"7_0": ["0"]}, "started": {}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        GOOD[:-9],
+        "[]",
+        "{}",
+        "\x00" * 80,
+        "[" * 100_000,
+        GOOD.replace("slurm", "other"),
+        GOOD.replace('["0"]', '"0"'),
+        GOOD.replace('["0"]', "[0]"),
+        GOOD.replace("slurm", "local"),
+        GOOD.replace("{}", '{"7_0": "x"}'),
+    ],
+)
+def test_a_damaged_record_is_named_and_no_obstacle(content: str, sweep: Path) -> None:
+    record(sweep, slurm("1_0"))
+    file = sweep / FOLDER / "submission_0002.json"
+    file.write_text(content)
+    record(sweep, slurm("3_0"))
+    assert [list(submission.tasks) for submission in recorded(sweep)] == [["1_0"], ["3_0"]]
+    assert damaged(sweep) == [f"{file} is damaged; what was submitted then is not known"]
+    # What is there stays, to be looked at.
+    assert file.read_text() == content
+    file.write_text(GOOD)
+    assert [list(submission.tasks) for submission in recorded(sweep)] == [["1_0"], ["7_0"], ["3_0"]]
+    assert damaged(sweep) == []
+
+
+def test_a_record_that_cannot_be_read_is_named(sweep: Path) -> None:
+    (sweep / FOLDER / "submission_0001.json").mkdir()
+    assert recorded(sweep) == []
+    (line,) = damaged(sweep)
+    assert "submission_0001.json: Is a directory" in line
+
+
+def test_two_writers_of_a_number_have_a_file_each(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        # What both see who look at the same time.
+        patch.setattr("cl_runner.submissions._files", lambda _: [])
+        record(sweep, slurm("1_0"))
+        record(sweep, slurm("2_0"))
+    assert {task for submission in recorded(sweep) for task in submission.tasks} == {"1_0", "2_0"}
+
+
 def test_nothing_submitted_asks_nobody(sweep: Path, squeue: Squeue) -> None:
     asked = squeue()
     assert places(sweep, []) == {}
@@ -74,6 +124,8 @@ def test_nothing_submitted_asks_nobody(sweep: Path, squeue: Squeue) -> None:
         ("12|3|CANCELLED|None", Place("ended", "CANCELLED")),
         ("12|3|OUT_OF_MEMORY|", Place("ended", "OUT_OF_MEMORY")),
         ("12|3|PENDING|a|b", Place("waiting", "PENDING (a|b)")),
+        # A plugin's word, in between.
+        ("spank: hello", Place("ended", "")),
         ("12|4|RUNNING|None", Place("ended", "")),
     ],
 )
@@ -138,6 +190,28 @@ def test_a_process_whose_number_is_anothers_by_now(sweep: Path, process: subproc
     submission = submission_of("local", {task: ["0"]})
     earlier = replace(submission, started={task: submission.started[task] - 60})
     assert places(sweep, [earlier]) == {task: Place("ended", "")}
+
+
+@pytest.mark.parametrize("seconds", [-86400, 86400])
+def test_a_clock_that_is_set_changes_nothing(
+    seconds: int, sweep: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = str(process.pid)
+    submission = submission_of("local", {task: ["0"]})
+    # By the clock the machine started at another time, and so did all its processes.
+    before, created = psutil.boot_time(), psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: before + seconds)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + seconds)
+    assert places(sweep, [submission]) == {task: Place("running", "")}
+
+
+def test_a_process_that_has_ended_at_once(sweep: Path, process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    task = str(process.pid)
+    submission = submission_of("local", {task: ["0"]})
+    record(sweep, submission)
+    assert places(sweep, recorded(sweep)) == {task: Place("ended", "")}
 
 
 def test_a_process_of_another_machine(sweep: Path, process: subprocess.Popen[bytes]) -> None:

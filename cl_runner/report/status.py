@@ -16,6 +16,7 @@ from rich.table import Table
 from cl_runner.directories import led
 from cl_runner.errors import ConfigError
 from cl_runner.status import JobStatus, State, statuses
+from cl_runner.submissions import damaged
 from cl_runner.terminal import in_ranges, print_whole
 from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 
@@ -34,6 +35,8 @@ def show_status(folders: Sequence[Path], form: str) -> None:
     sweeps = list(dict.fromkeys(file.parent for folder in folders for file in _sweeps(folder)))
     if not sweeps:
         raise ConfigError(f"--status: {' '.join(map(str, folders))} holds no sweep, allowed: the directory of one")
+    for line in (line for sweep in sweeps for line in damaged(sweep)):
+        Console(stderr=True, highlight=False).print(f"warning: {line}", markup=False, soft_wrap=True)
     if form != "table":
         # These take longer to import than the table takes.
         import pandas as pd
