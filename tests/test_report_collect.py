@@ -95,7 +95,7 @@ def test_the_same_settings_and_seed_count_once(tmp_path: Path) -> None:
     write_run(tmp_path / "c", 0.7, freeze=0.5, seed=1)
     found = collect([tmp_path])
     assert found.table["average_accuracy"].tolist() == [0.6, 0.7]
-    assert states(tmp_path) == {"b": ("duplicate", f"same settings and seed as {first}")}
+    assert states(tmp_path) == {"b": ("duplicate", f"same settings and seed as {first}, but other numbers")}
 
 
 def test_metrics_that_are_null(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_no_interval_goes_beyond_what_can_be(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.86, 0.9]):
         write_run(tmp_path / f"a{seed}", accuracy, seed, "ewc")
     for seed, accuracy in enumerate([0.01, 0.9]):
-        write_run(tmp_path / f"b{seed}", accuracy, seed, "finetune", {"average_accuracy": accuracy})
+        write_run(tmp_path / f"b{seed}", accuracy, seed, "finetune")
     found = collect([tmp_path])
     table = summarise(found.table, ["method"], "average_accuracy").table
     assert table["method"].tolist() == ["ewc", "finetune"]
@@ -139,12 +139,13 @@ def test_no_interval_goes_beyond_what_can_be(tmp_path: Path) -> None:
 
 def test_copies_of_runs_are_no_evidence(tmp_path: Path) -> None:
     accuracies = [0.689, 0.795, 0.74]
-    for freeze in (0.5, 0.7, 0.9, 0.95):
+    for rate in (0.5, 0.7, 0.9, 0.95):
         for seed, accuracy in enumerate(accuracies):
-            write_run(tmp_path / f"{freeze}{seed}", accuracy, seed, "ewc", freeze=freeze)
-            write_run(tmp_path / f"m{freeze}{seed}", accuracy - 0.1 - freeze / 100, seed, "global_mask", freeze=freeze)
+            write_run(tmp_path / f"{rate}{seed}", accuracy, seed, "ewc", train__learning_rate=rate)
+            other = accuracy - 0.1 - rate / 100
+            write_run(tmp_path / f"m{rate}{seed}", other, seed, "global_mask", train__learning_rate=rate)
     runs = collect([tmp_path]).table
-    once = summarise(runs[runs["freeze"] == 0.5], ["method"], "average_accuracy")
+    once = summarise(runs[runs["train.learning_rate"] == 0.5], ["method"], "average_accuracy")
     pooled = summarise(runs, ["method"], "average_accuracy")
     ends = ["average_accuracy", "average_accuracy_low", "average_accuracy_high"]
     one, four = (found.table[ends].to_numpy(dtype=float)[0] for found in (once, pooled))
@@ -155,8 +156,8 @@ def test_copies_of_runs_are_no_evidence(tmp_path: Path) -> None:
 
 def test_a_seed_counts_once_however_many_runs_it_has(tmp_path: Path) -> None:
     for number in range(8):
-        write_run(tmp_path / f"a{number}", 0.9, 0, "ewc", freeze=number / 10)
-    write_run(tmp_path / "b", 0.5, 1, "ewc", freeze=0.0)
+        write_run(tmp_path / f"a{number}", 0.9, 0, "ewc", train__learning_rate=number + 1)
+    write_run(tmp_path / "b", 0.5, 1, "ewc")
     row = summarise(collect([tmp_path]).table, ["method"], "average_accuracy").table.iloc[0]
     assert (row["average_accuracy"], row["seeds"], row["runs"]) == (pytest.approx(0.7), 2, 9)
 

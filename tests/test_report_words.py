@@ -62,10 +62,10 @@ def test_five_seeds_are_enough(tmp_path: Path) -> None:
 
 
 def test_seeds_are_counted_and_not_runs(tmp_path: Path) -> None:
-    for freeze in (0.1, 0.2, 0.3, 0.4):
+    for rate in (0.1, 0.2, 0.3, 0.4):
         for seed, (mask, ewc) in enumerate([(0.9, 0.5), (0.8, 0.55), (0.85, 0.5)]):
-            write_run(tmp_path / f"m{freeze}{seed}", mask + freeze / 100, seed, "global_mask", freeze=freeze)
-            write_run(tmp_path / f"e{freeze}{seed}", ewc, seed, "ewc", freeze=freeze)
+            write_run(tmp_path / f"m{rate}{seed}", mask, seed, "global_mask", train__learning_rate=rate)
+            write_run(tmp_path / f"e{rate}{seed}", ewc, seed, "ewc", train__learning_rate=rate)
     found = collect([tmp_path])
     pooled = verdict("", summarise(found.table, ["method"], "average_accuracy"))
     assert "(3 seeds, 12 runs), the highest of 2 settings" in pooled.answer
@@ -88,9 +88,10 @@ def test_rounding_decides_nothing(tmp_path: Path) -> None:
     values = [0.1, 0.2, 0.3, 0.45, 0.7, 0.75]
     for seed in range(6):
         for number, value in enumerate(values):
-            write_run(tmp_path / f"a{number}{seed}", value, seed, "ewc", freeze=number / 10)
-            other = {"forward_transfer": 0.1}
-            write_run(tmp_path / f"b{number}{seed}", values[-1 - number], seed, "finetune", other, freeze=number / 10)
+            rate, forgetting = number + 1, {"average_forgetting": 0.05}
+            write_run(tmp_path / f"a{number}{seed}", value, seed, "ewc", train__learning_rate=rate)
+            other = tmp_path / f"b{number}{seed}"
+            write_run(other, values[-1 - number], seed, "finetune", forgetting, train__learning_rate=rate)
     found = collect([tmp_path])
     rivals = verdict("", summarise(found.table, ["method"], "average_accuracy")).rivals
     assert rivals[["lead", "low", "same", "clear"]].to_numpy().tolist() == [[0.0, 0.0, False, False]]
@@ -99,7 +100,7 @@ def test_rounding_decides_nothing(tmp_path: Path) -> None:
 def test_settings_whose_runs_lack_the_metric_have_no_place(tmp_path: Path) -> None:
     write_settings(tmp_path, {"ewc": [0.7, 0.72], "finetune": [0.5, 0.55]})
     for seed, forgetting in enumerate([None, 0.1]):
-        write_run(tmp_path / f"m{seed}", 0.9, seed, "global_mask", {"average_forgetting": forgetting})
+        write_run(tmp_path / f"m{seed}", 0.8, seed, "global_mask", {"average_forgetting": forgetting})
     found = verdict_on(tmp_path, "average_forgetting")
     assert found.answer.endswith("(2 seeds), the lowest of 2 settings that have one in every run.")
 
@@ -144,12 +145,12 @@ def test_no_shared_seed(tmp_path: Path) -> None:
 
 def test_settings_without_effect_are_no_rivals(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.7, 0.8]):
-        for freeze in (0.0, 0.5):
-            write_run(tmp_path / f"{freeze}{seed}", accuracy, seed, "ewc", freeze=freeze)
+        for decay in (0.0, 0.5):
+            write_run(tmp_path / f"{decay}{seed}", accuracy, seed, "ewc", train__weight_decay=decay)
         write_run(tmp_path / f"finetune{seed}", accuracy - 0.1, seed, "finetune")
     found = verdict_on(tmp_path)
     assert "next best, finetune" in found.lead
-    assert "ewc, freeze=0.5 gave the very same numbers: what tells them apart has no effect." in found.cautions
+    assert "ewc, weight_decay=0.5 gave the very same numbers: what tells them apart has no effect." in found.cautions
 
 
 def test_one_setting(tmp_path: Path) -> None:

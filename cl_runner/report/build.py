@@ -1,5 +1,6 @@
 """The report from the runs to the files, and what the terminal shows."""
 
+import re
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from cl_runner.report.comparison import compare
 from cl_runner.report.gallery import Section, draw_sections
 from cl_runner.report.page import page
 from cl_runner.report.scores import judged
-from cl_runner.report.settings import distinguishing, known, select, varying
+from cl_runner.report.settings import FOLDER, distinguishing, known, select, varying
 from cl_runner.report.summary import summarise
 from cl_runner.report.terminal import as_text, show, show_left_out
-from cl_runner.report.words import in_common, pooled_over, runs_in_words, verdict
+from cl_runner.report.words import in_common, pooled_over, repeats_in_words, runs_in_words, verdict
 
 
 def build(options: Namespace, arguments: Sequence[str]) -> None:
@@ -34,7 +35,8 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         OSError: the report cannot be written.
     """
     console, notes = Console(), Console(stderr=True)
-    found = _found(options.folders, notes)
+    by_folder = _names_folder(options)
+    found = _found(options.folders, by_folder, notes)
     runs = found.table
     for condition in options.where:
         runs = select(runs, found.settings, condition, "--where")
@@ -49,10 +51,12 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     verdicts = [verdict(problem, part) for problem, part in summary.parts()]
     pooled = pooled_over(runs, found.settings, keys, follows)
     sections = draw_sections(summary)
+    repeated = repeats_in_words(found.repeats)
     facts = {
         "command": shlex.join(["cl-report", *arguments]),
         "runs": f"{runs_in_words(len(runs))} of seeds {_listed(sorted(runs['seed'].unique()))}",
         "only runs with": " and ".join(options.where),
+        "counted once": " ".join(repeated),
         "pooled over": ", ".join(pooled),
         "set by another setting": ", ".join(f"{key} (by {choice})" for key, choice in follows.items()),
     }
@@ -72,19 +76,26 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         if pooled:
             notes.print(f"pooled over {', '.join(pooled)}", markup=False, highlight=False, soft_wrap=True)
     said = console if options.format == "table" else notes
-    show_left_out(said, found.left_out, note)
+    show_left_out(said, found.left_out, [*repeated, *filter(None, [note])])
     said.print(
         f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
     )
 
 
-def _found(folders: Sequence[Path], notes: Console) -> Runs:
+def _names_folder(options: Namespace) -> bool:
+    """Whether an option makes a setting of the folder that a run lies in."""
+    conditions = [*options.where, *(options.compare or [])]
+    keys = [*re.split(r"[,\s]", options.group_by or ""), *(word for text in conditions for word in text.split())]
+    return any(key.partition("=")[0] == FOLDER for key in keys)
+
+
+def _found(folders: Sequence[Path], by_folder: bool, notes: Console) -> Runs:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
-    found = collect(folders)
+    found = collect(folders, by_folder)
     if found.table.empty:
-        show_left_out(notes, found.left_out, "")
+        show_left_out(notes, found.left_out, [])
         raise ConfigError(f"{', '.join(map(str, folders))}: no finished run (one with metrics.json) in or below it")
     return found
 

@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
         "--compare",
         metavar=("A", "B"),
         nargs=2,
-        help="paired difference of two conditions, each KEY=VALUE or several in quotes: 'method=ewc freeze=0.5'",
+        help="paired difference of two conditions, each KEY=VALUE or several in quotes: 'method=ewc freeze=0.5'; "
+        "folder=DIR is one, too",
     )
     options.add_argument("--format", choices=["table", "csv", "json", "markdown"], default="table", help="on stdout")
     options.add_argument("--out", metavar="DIR", type=Path, help="where the report goes (the first DIR's report/)")

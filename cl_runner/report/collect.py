@@ -12,8 +12,9 @@ import yaml
 
 from cl_runner.files import COMPLETE, FAILED, run_directories
 from cl_runner.metrics import SCORES, metric_names
+from cl_runner.report.identity import Repeat, take_repeats
 from cl_runner.report.scores import METRICS
-from cl_runner.report.settings import BOOKKEEPING, NAMES, as_column, shown
+from cl_runner.report.settings import BOOKKEEPING, FOLDER, NAMES, as_column
 from cl_runner.status import reason_of
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
@@ -33,23 +34,31 @@ class LeftOut:
 class Runs:
     """`table` has a row per finished run: `directory`, the columns `settings`, `score` (of `SCORES`), and `METRICS`.
 
-    Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`. Accuracies are from
-    0 to 1. A metric that is null, or that a run of such a score does not have, is NaN.
+    Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`. A setting that does
+    nothing in a run is null there, and `repeats` are runs that differ from one of the table in nothing else. Accuracies
+    are from 0 to 1. A metric that is null, or that a run of such a score does not have, is NaN.
     """
 
     table: pd.DataFrame
     settings: list[str]
     left_out: list[LeftOut]
+    repeats: list[Repeat]
 
 
-def collect(folders: Iterable[Path]) -> Runs:
-    """Every run in and below `folders`; of runs with the same settings and seed the first one only."""
+def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
+    """Every run in and below `folders`; of runs with the same settings and seed the first one only.
+
+    With `by_folder` the one of `folders` that a run lies in is a setting, too: `FOLDER`.
+    """
+    folders = list(folders)
     found: dict[Path, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
     for directory in run_directories(folders):
         if (directory / COMPLETE).exists():
             try:
                 found[directory] = _settings(directory) | _metrics(directory)
+                if by_folder:
+                    found[directory][FOLDER] = _folder_of(directory, folders)
             except (OSError, ValueError, yaml.YAMLError) as error:
                 left_out.append(LeftOut(directory, "unreadable", _one_line(error)))
         elif (directory / FAILED).exists():
@@ -57,12 +66,23 @@ def collect(folders: Iterable[Path]) -> Runs:
         else:
             left_out.append(LeftOut(directory, "unfinished", f"it has no {COMPLETE}: interrupted, or still running"))
     settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in ("score", *METRICS)))
-    left_out += _drop_duplicates(found, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
+    repeats = take_repeats(found, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
+    left_out += [_duplicate(repeat) for repeat in repeats if not repeat.idle]
     columns = {key: as_column([row.get(key) for row in found.values()]) for key in settings}
     columns["score"] = pd.Series([row["score"] for row in found.values()], dtype=object)
     metrics = {name: pd.Series([row.get(name) for row in found.values()], dtype=float) for name in METRICS}
     table = pd.DataFrame({"directory": [str(directory) for directory in found]} | columns | metrics)
-    return Runs(table, settings, left_out)
+    return Runs(table, settings, left_out, [repeat for repeat in repeats if repeat.idle])
+
+
+def _folder_of(directory: Path, folders: Sequence[Path]) -> str:
+    """The innermost one, as it was given."""
+    return str(max((folder for folder in folders if directory.is_relative_to(folder)), key=lambda it: len(it.parts)))
+
+
+def _duplicate(repeat: Repeat) -> LeftOut:
+    but = "" if repeat.alike else ", but other numbers"
+    return LeftOut(repeat.directory, "duplicate", f"same settings and seed as {repeat.first}{but}")
 
 
 def _settings(directory: Path) -> dict[str, Any]:
@@ -107,17 +127,6 @@ def _overrides(directory: Path) -> str:
     except (OSError, yaml.YAMLError):
         return ""
     return " ".join(map(str, found)) if isinstance(found, list) else ""
-
-
-def _drop_duplicates(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list[LeftOut]:
-    first: dict[tuple[str, ...], Path] = {}
-    dropped = []
-    for directory, row in list(found.items()):
-        same = first.setdefault(tuple(shown(row.get(key)) for key in keys), directory)
-        if same != directory:
-            dropped.append(LeftOut(directory, "duplicate", f"same settings and seed as {same}"))
-            del found[directory]
-    return dropped
 
 
 def _one_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Differences between settings, paired: a run of one is compared with the run of the other that shares its seed."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pandas as pd
 from cl_runner.errors import ConfigError
 from cl_runner.report.intervals import ENOUGH_SEEDS, intervals, seed_means
 from cl_runner.report.scores import LESS_IS_BETTER, score_of
-from cl_runner.report.settings import BOOKKEEPING, NAMES, distinguishing, select, shown, varying
+from cl_runner.report.settings import BOOKKEEPING, NAMES, acting_apart, distinguishing, idle, select, shown, varying
 from cl_runner.report.summary import Summary
 
 # Settings that one choice sets together: where the two sides have nothing in common in these, they belong to what is
@@ -49,20 +50,27 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     Raises:
         ConfigError: a condition names no run, a run fulfils both, or no two runs can be paired.
     """
+    conditions = [_split(first), _split(second)]
     sides = []
-    for conditions in (first, second):
+    for of_side in conditions:
         side = runs
-        for condition in conditions.split() or [""]:
+        for condition in of_side:
             side = select(side, settings, condition, "--compare")
         sides.append(side)
     one, two = sides
+    both = pd.concat(sides)
     if one.index.intersection(two.index).size:
         raise ConfigError(f"--compare: the same runs fulfil {first} and {second}, allowed: two that exclude each other")
-    keys = [condition.partition("=")[0] for condition in f"{first} {second}".split()]
+    keys = [condition.partition("=")[0] for of_side in conditions for condition in of_side]
     named = list(dict.fromkeys(NAMES.get(key, key) for key in keys))
     families = {family for key in named for family in _FAMILIES.get(key.partition(".")[0], ())}
-    differing = varying(pd.concat(sides), [key for key in settings if key not in {*BOOKKEEPING, *named}])
-    apart = [key for key in differing if key.partition(".")[0] in families and not _shared(one, two, key)]
+    differing = varying(both, [key for key in settings if key not in {*BOOKKEEPING, *named}])
+    apart = [
+        key
+        for key in differing
+        if not _shared(one, two, key)
+        and (key.partition(".")[0] in families or idle(one[key]).all() or idle(two[key]).all())
+    ]
     matched = [key for key in differing if key not in apart]
     pooled = [key for key in [*apart, *named] if varying(one, [key]) or varying(two, [key])]
     cells = [*matched, "seed"]
@@ -82,8 +90,8 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     agree = (np.sign(by_seed) == np.sign(table["difference"].to_numpy())).sum(axis=0)
     table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired), agree=agree)
     alone = (len(one) - _partnered(one, cells, paired), len(two) - _partnered(two, cells, paired))
-    _, follows = distinguishing(pd.concat(sides), settings)
-    told = [key for key in matched if key not in follows]
+    _, follows = distinguishing(both, settings)
+    told = [key for key in acting_apart(both, matched) if key not in follows]
     values = {key: list(dict.fromkeys(paired.index.get_level_values(key))) for key in told}
     averaged = {key: several for key, several in values.items() if len(several) > 1}
     return Comparison(first, second, table, told, averaged, pooled, alone)
@@ -126,6 +134,13 @@ def leads(summary: Summary) -> pd.DataFrame:
         "apart": enough & (surely[:, 0] > 0),
     }
     return pd.DataFrame(found, index=others)
+
+
+def _split(conditions: str) -> list[str]:
+    try:
+        return shlex.split(conditions) or [""]
+    except ValueError as error:
+        raise ConfigError(f"--compare {conditions}: {error}") from error
 
 
 def _minus(first: pd.Series, second: pd.Series) -> pd.Series:

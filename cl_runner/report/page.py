@@ -98,7 +98,8 @@ def _rows(summary: Summary, verdicts: Sequence[Verdict], others: Sequence[str]) 
 
 
 def _setting_cell(value: object) -> Cell:
-    return Cell(shown(value), "", shown(value))
+    text = shown(value)
+    return Cell("", text, "") if text == "null" else Cell(text, "", text)
 
 
 def _number_cell(text: str, value: float, note: str = "") -> Cell:

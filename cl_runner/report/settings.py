@@ -2,22 +2,39 @@
 
 import difflib
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 
-from cl_runner.config import INCIDENTAL
+from cl_runner.config import INCIDENTAL, Config
 from cl_runner.errors import ConfigError
 
 NAMES = {"method.name": "method", "benchmark.name": "benchmark", "model.name": "model"}
 # What does not change the results, or is what a mean is taken over.
 BOOKKEEPING = ("seed", *INCIDENTAL)
+# Which of the given folders a run lies in: a setting where it is named, and else none.
+FOLDER = "folder"
 # A group's option chooses these settings too.
 _CHOSEN_BY = {
     "method": ("method.", "freeze", "train."),
     "benchmark": ("benchmark.", "train."),
 }
+
+
+def _never_null(kind: type[Any], prefix: str) -> Iterator[str]:
+    for field in fields(kind):
+        key = f"{prefix}{field.name}"
+        if is_dataclass(field.type):
+            yield from _never_null(field.type, f"{key}.")  # type: ignore[arg-type]
+        elif type(None) not in get_args(field.type):
+            yield NAMES.get(key, key)
+
+
+# Where such a setting is null, it does nothing.
+_NEVER_NULL = set(_never_null(Config, ""))
 
 
 def shown(value: Any) -> str:
@@ -46,13 +63,24 @@ def varying(table: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if table[key].nunique(dropna=False) > 1]
 
 
+def acting_apart(table: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """Those of `keys` that have several values where they act; that a setting does nothing is no value of it."""
+    return [key for key in keys if _count(table[key]) > 1]
+
+
+def idle(values: pd.Series) -> pd.Series:
+    """In which runs, or rows, the setting with these values (a column of a table) does nothing."""
+    return values.isna() & (values.name in _NEVER_NULL)
+
+
 def distinguishing(table: pd.DataFrame, settings: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The settings by which runs are told apart, and what is left out as it follows from one of these.
 
     Settings that vary, but for the seed and bookkeeping; a value that is the same in all runs of a method (or of
-    a benchmark) comes with that choice, and is returned in the second value: `{"method.mask": "method", ...}`.
+    a benchmark) comes with that choice, and is returned in the second value: `{"method.mask": "method", ...}`. Where a
+    setting does nothing follows from others, too.
     """
-    candidates = varying(table, [key for key in settings if key not in BOOKKEEPING])
+    candidates = acting_apart(table, [key for key in settings if key not in BOOKKEEPING])
     # The choices first: they are what the others follow from.
     candidates.sort(key=lambda key: (key not in ("benchmark", "method", "model"), not key.startswith("benchmark")))
     follows = {
@@ -66,7 +94,11 @@ def distinguishing(table: pd.DataFrame, settings: Sequence[str]) -> tuple[list[s
 
 
 def _determined(table: pd.DataFrame, key: str, by: str) -> bool:
-    return bool((table.groupby(by, dropna=False)[key].nunique(dropna=False) == 1).all())
+    return bool((table.groupby(by, dropna=False)[key].agg(_count) <= 1).all())
+
+
+def _count(values: pd.Series) -> int:
+    return values.nunique(dropna=values.name in _NEVER_NULL)
 
 
 def select(table: pd.DataFrame, settings: Sequence[str], condition: str, option: str) -> pd.DataFrame:
@@ -78,7 +110,8 @@ def select(table: pd.DataFrame, settings: Sequence[str], condition: str, option:
     key, equals, text = condition.partition("=")
     key = known(NAMES.get(key, key), settings, option)
     # Commas within brackets belong to a list, such as model.hidden=[100,100].
-    wanted = {_canonical(value) for value in re.split(r",(?![^\[]*\])", text)}
+    canonical = (lambda folder: str(Path(folder))) if key == FOLDER else _canonical
+    wanted = {canonical(value) for value in re.split(r",(?![^\[]*\])", text)}
     values = table[key].map(shown) if equals else pd.Series(dtype=object)
     selected = table[values.isin(wanted)] if equals else table[:0]
     if selected.empty:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cl_runner.report.drawing import (
     NARROW,
     Drawing,
+    Look,
     faint_grid,
     finish,
     legend_below,
@@ -22,7 +23,7 @@ from cl_runner.report.drawing import (
     style,
     with_intervals,
 )
-from cl_runner.report.settings import labels, shown, varying
+from cl_runner.report.settings import idle, labels, shown, varying
 from cl_runner.report.summary import Summary
 
 _LINES, _PANELS = 7, 6
@@ -48,13 +49,21 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
         rows_of_panels = math.ceil(min(len(panels), _PANELS) / columns)
         figure = new_figure(max(NARROW, 3.2 * columns), 1.3 + 2.4 * rows_of_panels + 0.5 * (not split))
         grid = figure.subplots(rows_of_panels, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        scale = _Axis(table[key])
+        level = idle(table[key])
+        scale = _Axis(table.loc[~level, key])
         for axes, (panel, rows) in zip(grid, panels, strict=False):
             for number, series in enumerate(firsts["series"]):
-                points = rows[rows["series"] == series].sort_values(key)
+                of_series = rows[rows["series"] == series]
+                points = of_series[~level[of_series.index]].sort_values(key)
                 mean, low, high = (score.scale * points[f"{metric}{end}"].to_numpy() for end in ("", "_low", "_high"))
                 shift = number - (len(names) - 1) / 2
-                with_intervals(axes, scale.places(points[key]), mean, (low, high), ways[number], shift, names[number])
+                if len(points):
+                    places = scale.places(points[key])
+                    with_intervals(axes, places, mean, (low, high), ways[number], shift, names[number])
+                for _, row in of_series[level[of_series.index]].iterrows():
+                    ends = score.scale * row[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
+                    name = "_" if len(points) else names[number]
+                    _draw_level(axes, score.scale * row[metric], ends, ways[number], name)
             axes.margins(x=0.08)
             axes.autoscale_view()
             scale.apply(axes)
@@ -67,12 +76,20 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
             legend_below(figure, grid)
         subtitle = f"mean and 95 % interval over {sample_sizes(part.table)}"
         caption = "Lines are moved a little sideways, so as not to hide each other."
+        if level.any():
+            caption += f" Where {key} does nothing, a setting is a level line and its interval a band."
         if len(table) < len(part.table):
             caption += f" Of settings run with one {key} only, at most each method's best is shown."
         count = table["series"].nunique()
         if count > len(names) or len(panels) > _PANELS:
             caption += f" Shown: {len(names)} of {count} lines, {min(len(panels), _PANELS)} of {len(panels)} panels."
         return finish(figure, f"sweep_{key}{suffix}", f"{words.capitalize()} against {key}", subtitle, caption)
+
+
+def _draw_level(axes: Axes, mean: float, ends: NDArray[np.float64], shown_as: Look, label: str) -> None:
+    axes.axhline(mean, color=shown_as.colour, ls="--", lw=1.4, label=label)
+    if np.isfinite(ends).all():
+        axes.axhspan(*ends, color=shown_as.colour, alpha=0.12, lw=0)
 
 
 class _Axis:

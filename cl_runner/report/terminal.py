@@ -50,7 +50,7 @@ def show(
     for name in [summary.metric, *others]:
         table.add_column(name.replace("_", "\n"), justify="right")
     for number, (_, row) in enumerate(summary.table.iterrows(), 1):
-        values = [str(number), *(escape(shown(row[key])) for key in summary.keys)]
+        values = [str(number), *(_setting(row[key]) for key in summary.keys)]
         values += [str(int(row[count])) for count in counts]
         best = " ".join(filter(None, estimate(row, summary.metric, score)))
         table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
@@ -69,14 +69,19 @@ def show(
             _say(console, line)
 
 
-def show_left_out(console: Console, left_out: Sequence[LeftOut], note: str) -> None:
-    """Which runs are in no number, and why; `note` tells of those of another score (empty: there are none)."""
+def _setting(value: object) -> str:
+    text = shown(value)
+    return "[dim]null[/dim]" if text == "null" else escape(text)
+
+
+def show_left_out(console: Console, left_out: Sequence[LeftOut], notes: Sequence[str]) -> None:
+    """Which runs are in no number, and why; `notes` tell of repeats, and of runs of another score."""
     if left_out:
         _say(console, f"\nnot in any number: {left_out_in_words(left_out)}", "yellow")
     for item in left_out:
         _say(console, f"  {item.state} {item.directory}: {item.reason}")
-    if note:
-        _say(console, f"\n{note}", "yellow")
+    for note in notes:
+        _say(console, f"\n{note}")
 
 
 def _say(console: Console, line: str, style: str = "") -> None:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison, leads
+from cl_runner.report.identity import Repeat
 from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.scores import LESS_IS_BETTER, Score
-from cl_runner.report.settings import BOOKKEEPING, shown, varying
+from cl_runner.report.settings import BOOKKEEPING, acting_apart, idle, shown, varying
 from cl_runner.report.summary import Summary
 
 
@@ -125,17 +126,17 @@ def counts_shown(table: pd.DataFrame) -> list[str]:
 
 def pooled_over(runs: pd.DataFrame, settings: Sequence[str], keys: Sequence[str], follows: dict[str, str]) -> list[str]:
     """Settings that vary within the groups by `keys`, over which means are thus taken; not what follows from one."""
-    free = [key for key in settings if key not in {*BOOKKEEPING, *keys, *follows}]
+    free = acting_apart(runs, [key for key in settings if key not in {*BOOKKEEPING, *keys, *follows}])
     if not keys:
-        return varying(runs, free)
+        return free
     grouped = runs.groupby(list(keys), dropna=False)
-    return [key for key in varying(runs, free) if (grouped[key].nunique(dropna=False) > 1).any()]
+    return [key for key in free if (grouped[key].nunique(dropna=False) > 1).any()]
 
 
 def in_common(runs: pd.DataFrame, settings: Sequence[str]) -> dict[str, str]:
-    """The settings that are the same in all `runs`, with their values."""
+    """The settings that are the same in all `runs`, with their values; not those that do nothing."""
     vary = varying(runs, settings)
-    return {key: shown(runs[key].iloc[0]) for key in settings if key not in vary}
+    return {key: shown(runs[key].iloc[0]) for key in settings if key not in vary and not idle(runs[key]).all()}
 
 
 def comparison_in_words(found: Comparison) -> list[str]:
@@ -158,6 +159,24 @@ def comparison_in_words(found: Comparison) -> list[str]:
         agreeing = found.table.loc[found.table["agree"] == found.table["seeds"], "metric"].tolist()
         agree = f"; these {row['seeds']} agree in sign of {_and(agreeing)}" if len(agreeing) else ""
         lines.append(f"{ENOUGH_SEEDS} seeds at least are needed to call a difference clear{agree}.")
+    return lines
+
+
+def repeats_in_words(repeats: Sequence[Repeat]) -> list[str]:
+    """Which runs count no second time, as what tells them from others does nothing."""
+    by_reason: dict[tuple[tuple[str, str], ...], list[Repeat]] = {}
+    for repeat in repeats:
+        by_reason.setdefault(tuple(repeat.idle.items()), []).append(repeat)
+    lines = []
+    for causes, found in by_reason.items():
+        keys, reasons = ", ".join(key for key, _ in causes), "; ".join(dict.fromkeys(reason for _, reason in causes))
+        them, differ = ("it", "differs") if len(found) == 1 else ("them", "differ")
+        unlike = [repeat for repeat in found if not repeat.alike]
+        but = f" Of {them} {len(unlike)} came out with other numbers: {unlike[0].directory}." if unlike else ""
+        lines.append(
+            f"{runs_in_words(len(found))} {differ} from another only in {keys}, which does nothing in {them} "
+            f"({reasons}): the same run counts once.{but}"
+        )
     return lines
 
 
