@@ -20,6 +20,7 @@ from cl_runner.report.scores import judged
 from cl_runner.report.settings import FOLDER, distinguishing, known, select, varying
 from cl_runner.report.summary import summarise
 from cl_runner.report.terminal import as_text, show, show_left_out
+from cl_runner.report.versions import recorded_sessions, versions_in_words
 from cl_runner.report.words import in_common, pooled_over, repeats_in_words, runs_in_words, verdict
 
 
@@ -52,6 +53,7 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     pooled = pooled_over(runs, found.settings, keys, follows)
     sections = draw_sections(summary)
     repeated = repeats_in_words(found.repeats)
+    remarks = [*filter(None, [note]), *versions_in_words(recorded_sessions(runs["directory"].tolist()))]
     facts = {
         "command": shlex.join(["cl-report", *arguments]),
         "runs": f"{runs_in_words(len(runs))} of seeds {_listed(sorted(runs['seed'].unique()))}",
@@ -62,7 +64,7 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     }
     facts = {name: text for name, text in facts.items() if text}
     fixed = in_common(runs, found.settings)
-    html = page(summary, verdicts, sections, found.left_out, note, comparison, facts, fixed)
+    html = page(summary, verdicts, sections, found.left_out, remarks, comparison, facts, fixed)
     out = options.out or options.folders[0] / "report"
     swept = varying(runs, [key for key in found.settings if key != "seed"])
     tables = {"runs": runs[["directory", "seed", *swept, *summary.score.metrics]], "summary": summary.table}
@@ -76,7 +78,7 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         if pooled:
             notes.print(f"pooled over {', '.join(pooled)}", markup=False, highlight=False, soft_wrap=True)
     said = console if options.format == "table" else notes
-    show_left_out(said, found.left_out, [*repeated, *filter(None, [note])])
+    show_left_out(said, found.left_out, [*repeated, *remarks])
     said.print(
         f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
     )

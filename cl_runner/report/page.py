@@ -41,14 +41,14 @@ def page(
     verdicts: Sequence[Verdict],
     sections: Sequence[Section],
     left_out: Sequence[LeftOut],
-    note: str,
+    remarks: Sequence[str],
     comparison: Comparison | None,
     facts: dict[str, str],
     fixed: dict[str, str],
 ) -> str:
     """The page; `facts` are lines on how it was made, `fixed` the settings that all runs have in common.
 
-    `note` tells of runs of another score; it is empty if there are none.
+    `remarks` tell of runs of another score, and of versions that differ.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("cl_runner.report") / "page.html").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def page(
         sections=[(section, [(drawing, _inline(drawing.svg)) for drawing in section.drawings]) for section in sections],
         left_out=left_out,
         left_out_words=left_out_in_words(left_out),
-        note=note,
+        remarks=remarks,
         comparison=comparison,
         comparison_lines=comparison_in_words(comparison) if comparison else [],
         comparison_rows=_comparison_rows(comparison, score) if comparison else [],
