@@ -4,30 +4,21 @@ Nothing here imports torch unless a GPU is asked for, so that a bad setting is r
 """
 
 import copy
-import difflib
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from yaml import MarkedYAMLError
+from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.config import LAUNCHERS, BenchmarkConfig, Config, SlurmLauncherConfig
+from cl_runner.config import LAUNCHERS, BenchmarkConfig, Config, SlurmLauncherConfig, SweeperConfig
 from cl_runner.data import DATASETS
+from cl_runner.descriptions import describe
 from cl_runner.errors import ConfigError
+from cl_runner.refusals import refusal
 
-_LAUNCHER, _GRIDS = "hydra.launcher", "hydra.sweeper.grids"
-_KINDS = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "a word",
-    list[int]: "a list of integers",
-    list[str]: "a list of words",
-}
+_LAUNCHER, _SWEEPER = "hydra.launcher", "hydra.sweeper"
 
 
 def checked(composed: DictConfig, *, here: bool = True) -> Config:
@@ -38,7 +29,11 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     with open_dict(composed):
         composed.pop("hydra", None)
     _check_keys(composed, Config, prefix="")
-    config = OmegaConf.to_object(composed)
+    try:
+        config = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        # An interpolation is looked up only now.
+        raise refusal(error) from error
     assert isinstance(config, Config)
     check_ranges(config, Config)
     _check_together(config)
@@ -89,69 +84,12 @@ def check_launcher(settings: DictConfig) -> bool:
 
 def check_sweeper(settings: DictConfig) -> None:
     """Raises `ConfigError` if a sweep's grids are not overrides by the names of grids."""
-    grids = settings.get("grids", DictConfig({}))
-    if not isinstance(grids, DictConfig) or not all(isinstance(grid, DictConfig) for grid in grids.values()):
-        raise ConfigError(
-            f"{_GRIDS}: got {grids}, allowed: names of grids, each with its overrides, as in "
-            "{masks: {method: global_mask, freeze: '0.5,0.9'}}"
-        )
-
-
-def describe(key: str, schema: type = Config) -> str:
-    """What the setting `key` (dotted) of `schema` allows, in words; for an unknown key, what stands in its place."""
-    owner: Any = schema
-    *groups, name = key.removeprefix(f"{_LAUNCHER}.").split(".")
-    for group in groups:
-        owner = get_type_hints(owner).get(group)
-        if not is_dataclass(owner):
-            return describe(".".join(groups), schema)
-    hints = {name: kind for name, kind in get_type_hints(owner).items() if not name.startswith("_")}
-    if name not in hints:
-        near = difflib.get_close_matches(name, hints, n=1)
-        hint = f" (did you mean {'.'.join([*groups, near[0]])}?)" if near else ""
-        return ", ".join(hints) + hint
-    kind = hints[name]
-    if is_dataclass(kind):
-        return "the name of one of its options, or its settings " + ", ".join(get_type_hints(kind))
-    optional = type(None) in get_args(kind)
-    base = next(item for item in get_args(kind) if item is not type(None)) if optional else kind
-    limit = next(item.metadata.get("allowed") for item in fields(owner) if item.name == name)
-    words = str(limit) if base in (str, Any) and limit else " ".join(filter(None, [_KINDS[base], str(limit or "")]))
-    return words + (", or null" if optional else "")
-
-
-def from_composition(error: Exception) -> ConfigError:
-    """One line for an error that Hydra or OmegaConf raised while composing."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, given = str(error.missing_cfg_file).rpartition("/")
-        options = [option for option in error.options if not option.endswith("_schema")]
-        return ConfigError(f"{group}: got '{given}', allowed: one of {', '.join(options)}")
-    if isinstance(error, MarkedYAMLError):
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        file = error.problem_mark.name if error.problem_mark else "a config file"
-        return ConfigError(f"{file}{line}: not valid YAML: {error.problem}")
-    text = "\n".join(str(part).strip() for part in (error, error.__cause__) if part)
-    if text.startswith("Error parsing override"):
-        return ConfigError(" ".join(text.splitlines()[:2]) + "; settings are given as key=value")
-    if isinstance(error, OverrideParseException):
-        return ConfigError(f"{error.override}: {text.splitlines()[0]}")
-    if text.startswith("Ambiguous value"):
-        lines = text.splitlines()
-        return ConfigError(f"{lines[0]}: a list is key=[a,b], a sweep over values needs -m")
-    override = re.search(r"overrid\w* '?\+{0,2}~?([\w./@-]+)=?([^'\n]*)'?", text)
-    found = re.search(r"full_key: ([\w.]+)", text)
-    if not (found or override):
-        return ConfigError(text.splitlines()[0])
-    key = found[1] if found else override[1] if override else ""
-    preset = re.match(r"In '([^']+)'", text)
-    launcher = re.search(r"object_type=(\w+)LauncherConfig", text)
-    schema = LAUNCHERS[f"{launcher[1]}Launcher"] if launcher else Config
-    place = f" (in {preset[1]}.yaml)" if preset else ""
-    if "Could not override" in text or "Could not append" in text or re.search(r"Key '\S+' (is )?not in", text):
-        return ConfigError(f"{key}: unknown setting{place}, allowed: {describe(key, schema)}")
-    value = re.search(r"Value '(.*)' of type", text)
-    given = override[2] if override else value[1] if value else ""
-    return ConfigError(f"{key}: got {given or 'nothing'}{place}, allowed: {describe(key, schema)}")
+    if not settings._target_.endswith("GridSweeper"):
+        return
+    check_ranges(settings, SweeperConfig, f"{_SWEEPER}.")
+    grids = settings.grids or {}
+    if not all(isinstance(grid, DictConfig) for grid in grids.values()):
+        raise ConfigError(f"{_SWEEPER}.grids: got {grids}, allowed: {describe(f'{_SWEEPER}.grids')}")
 
 
 def _check_keys(node: DictConfig, schema: Any, prefix: str) -> None:

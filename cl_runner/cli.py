@@ -3,31 +3,39 @@
 Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted.
 """
 
+import io
 import logging
 import os
 import sys
+from contextlib import chdir, redirect_stderr
+from importlib.metadata import version
 from pathlib import Path
 
 import hydra
 import psutil
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError
 
 from cl_runner import IMPORTED
-from cl_runner.checks import checked, from_composition
+from cl_runner.checks import checked
 from cl_runner.collector import without_collector
-from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
+from cl_runner.config import (
+    Config,
+    SlurmLauncherConfig,
+    SlurmLocalLauncherConfig,
+    StackedLauncherConfig,
+    SweeperConfig,
+)
 from cl_runner.errors import (
     DivergenceError,
     LaunchError,
     LockedError,
     RunError,
     StoppedError,
+    WrongCommandError,
     explained,
     from_system,
 )
@@ -35,8 +43,11 @@ from cl_runner.files import LOG, mark_failed
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import leave_if_told, listen
 from cl_runner.output import harmless, lost_output, shield, warn
+from cl_runner.overrides import with_home
 from cl_runner.record import taken_up_by_others
+from cl_runner.refusals import refusal
 from cl_runner.starting import CheckBeforeStart, leave
+from cl_runner.whereabouts import is_about_settings
 
 _log = logging.getLogger("cl_runner")
 
@@ -56,7 +67,9 @@ def run(composed: DictConfig) -> None:
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _train(checked(composed), in_sweep)
+        # Whatever `hydra.job.chdir` says, a relative `data_dir` is one of where the command was started.
+        with chdir(HydraConfig.get().runtime.cwd):
+            _train(checked(composed), in_sweep)
     except Exception as error:
         leave_if_told()
         reason = explained(error, directory / LOG)
@@ -100,18 +113,24 @@ def _train(config: Config, in_sweep: bool) -> None:
 
 def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
+    if "--version" in sys.argv[1:]:
+        print(f"cl-runner {version('cl-runner')}")
+        return 0
     listen()
     store = ConfigStore.instance().store
     store(name="schema", node=Config)
     store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
     store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
     store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
+    store(group="hydra/sweeper", name="cl_runner_schema", node=SweeperConfig)
     # Where the disk is full, the error that is told says so, and not the log file's own.
     logging.raiseExceptions = False
     setting = os.environ.get("HYDRA_FULL_ERROR", "0")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        sys.argv[1:] = map(with_home, sys.argv[1:])
+        _check_options()
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
         except Exception:
@@ -120,27 +139,48 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)
         return 130
-    except (StoppedError, LaunchError) as error:
+    except (StoppedError, LaunchError, WrongCommandError) as error:
         return _fail(error)
     except RunError as error:
         # A job of a sweep, which has told its reason.
         return error.exit_code
-    except (HydraException, OmegaConfBaseException, MarkedYAMLError, OSError, ValueError) as error:
+    except Exception as error:
         # What logging says when it cannot open its file.
         refused = error.__cause__ if type(error) is ValueError else error
-        if setting == "1" or (type(error) is ValueError and not isinstance(refused, OSError)):
+        about_settings = is_about_settings(error)
+        if setting == "1" or not (about_settings or isinstance(refused, OSError)):
             raise
-        # One of Hydra's errors about the config is an OSError too.
-        if isinstance(refused, OSError) and not isinstance(refused, HydraException):
+        # Some of Hydra's errors about settings are of this class too.
+        if isinstance(refused, OSError) and not (about_settings and refused.errno is None):
             # One without a number is not the system's, and has words of its own, which a name would replace.
             if refused.errno is not None:
                 refused.filename = refused.filename or CheckBeforeStart.directory
             return _fail(from_system(refused))
-        return _fail(from_composition(error))
+        return _fail(refusal(error))
     finally:
         leave()
         os.environ["HYDRA_FULL_ERROR"] = setting
     return 0
+
+
+def _check_options() -> None:
+    """Refuse in one line the options that Hydra would answer by its usage, or pass over.
+
+    Raises:
+        WrongCommandError: an unknown option, or a folder of presets with a `config.yaml` that nobody reads.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            options = get_args_parser().parse_args()
+    except SystemExit as error:
+        raise WrongCommandError(said.getvalue().strip().rpartition("error: ")[2] + "; see cl-run --help") from error
+    own = Path(options.config_dir or "") / "config.yaml"
+    if options.config_dir and options.config_name in (None, "config", "config.yaml") and own.exists():
+        raise WrongCommandError(
+            f"--config-dir: got {options.config_dir}, whose config.yaml would not be read, allowed: a folder of "
+            "presets, DIR/method/NAME.yaml; one of all kinds of settings is DIR/experiment/NAME.yaml"
+        )
 
 
 def entry() -> None:

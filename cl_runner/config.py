@@ -5,7 +5,6 @@ data (`Choice`, `Range`), from which `cl_runner.checks` makes both the check and
 version 0.1 says what runs had `before` it, so that older runs can be read.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -27,24 +26,27 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A finite number between two ends; an open end is itself excluded."""
+    """A number between two ends; an open end is itself excluded."""
 
     low: float
-    high: float = math.inf
+    high: float
     open_low: bool = False
     open_high: bool = False
 
     def allows(self, value: Any) -> bool:
         """Whether `value` is allowed."""
+        # What an interpolation brings here may be anything.
+        if not isinstance(value, (int, float)):
+            return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and above and below
+        return above and below
 
     def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        high = f"below {self.high:g}" if self.open_high else f"{self.high:g}"
-        return f"from {self.low:g} to {high}"
+        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
+        if self.open_low:
+            return f"above {low}, at most {high}"
+        return f"from {low} to {'below ' * self.open_high}{high}"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class EachOf:
 
     entry: Range
 
-    def allows(self, value: Sequence[Any]) -> bool:
+    def allows(self, value: Any) -> bool:
         """Whether `value` is allowed."""
-        return len(value) > 0 and all(self.entry.allows(item) for item in value)
+        return isinstance(value, Sequence) and len(value) > 0 and all(self.entry.allows(item) for item in value)
 
     def __str__(self) -> str:
         return f"with at least one entry, each {self.entry}"
@@ -78,11 +80,32 @@ class WordOrClasses:
         return f"one of {', '.join(self.words)}, or a list of distinct classes, as in [3,1,4,0]"
 
 
+@dataclass(frozen=True)
+class Words:
+    """A list of words, in which OmegaConf would take lists too."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        return isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+
+    def __str__(self) -> str:
+        return ""
+
+
+# Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
+_MANY = 10_000_000
+_STEPS = 1_000_000_000
+# Single precision ends at 3e38.
+_STRENGTH = 1e30
+_PETABYTE = 1e6
+_YEAR = 525_600
+
+
 def _one_of(*options: str) -> dict[str, Any]:
     return {"allowed": Choice(options)}
 
 
-def _within(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> dict[str, Any]:
+def _within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> dict[str, Any]:
     return {"allowed": Range(low, high, open_low, open_high)}
 
 
@@ -98,15 +121,15 @@ class BenchmarkConfig:
     name: str
     family: str = field(metadata=_one_of("permuted", "split", "rotated", "regression"))
     dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve"))
-    tasks: int = field(metadata=_within(1))
+    tasks: int = field(metadata=_within(1, 10_000))
     classes_per_task: int = field(metadata=_within(1, 10))
     scenario: str = field(metadata=_one_of("domain", "task", "class"))
     class_order: Any = field(metadata={"allowed": WordOrClasses(("seed", "fixed"))} | _before("seed"))
     angles: str = field(metadata=_one_of("equal", "random") | _before("equal"))
     max_angle: float = field(metadata=_within(0, 360, open_low=True) | _before(180.0))
     normalize: bool
-    train_samples: int | None = field(metadata=_within(10))
-    test_samples: int | None = field(metadata=_within(10))
+    train_samples: int | None = field(metadata=_within(10, _MANY))
+    test_samples: int | None = field(metadata=_within(10, _MANY))
 
     def outputs_of(self, tasks: int) -> int:
         """How many outputs, the first ones, belong to the first so many tasks: all where tasks share a head."""
@@ -126,15 +149,15 @@ class ModelConfig:
 class TrainConfig:
     """How each task is trained; exactly one of `epochs` and `iterations` is set."""
 
-    epochs: int | None = field(metadata=_within(1))
-    first_epochs: int | None = field(metadata=_within(1))
-    iterations: int | None = field(metadata=_within(1))
-    batch_size: int | None = field(metadata=_within(1))
+    epochs: int | None = field(metadata=_within(1, _MANY))
+    first_epochs: int | None = field(metadata=_within(1, _MANY))
+    iterations: int | None = field(metadata=_within(1, _STEPS))
+    batch_size: int | None = field(metadata=_within(1, _MANY))
     optimizer: str = field(metadata=_one_of("adam", "sgd"))
-    learning_rate: float = field(metadata=_within(0, open_low=True))
+    learning_rate: float = field(metadata=_within(0, _STRENGTH, open_low=True))
     momentum: float = field(metadata=_within(0, 1, open_high=True))
-    weight_decay: float = field(metadata=_within(0))
-    curve_points: int = field(metadata=_within(1))
+    weight_decay: float = field(metadata=_within(0, _STRENGTH))
+    curve_points: int = field(metadata=_within(1, _MANY))
 
 
 @dataclass
@@ -142,8 +165,8 @@ class FisherConfig:
     """How the diagonal of the Fisher information matrix is estimated after each task."""
 
     estimator: str = field(metadata=_one_of("exact", "sampled", "empirical", "batched"))
-    samples: int | None = field(metadata=_within(1))
-    batch_size: int | None = field(metadata=_within(1))
+    samples: int | None = field(metadata=_within(1, _MANY))
+    batch_size: int | None = field(metadata=_within(1, _MANY))
 
 
 @dataclass
@@ -153,7 +176,7 @@ class MethodConfig:
     name: str
     joint: bool
     penalty: str = field(metadata=_one_of("none", "l2", "ewc", "online_ewc"))
-    ewc_lambda: float = field(metadata=_within(0))
+    ewc_lambda: float = field(metadata=_within(0, _STRENGTH))
     update: str = field(metadata=_one_of("sum", "average"))
     gamma: float = field(metadata=_within(0, 1))
     alpha: float = field(metadata=_within(0, 1))
@@ -162,14 +185,14 @@ class MethodConfig:
     unit: str = field(metadata=_one_of("parameter", "neuron"))
     soft: bool
     unused: str = field(metadata=_one_of("free", "counted") | _before("counted"))
-    l1_lambda: float = field(metadata=_within(0))
+    l1_lambda: float = field(metadata=_within(0, _STRENGTH))
 
 
 @dataclass
 class CheckpointConfig:
     """When the state of an unfinished run is saved, besides after each task."""
 
-    minutes: float = field(metadata=_within(0))
+    minutes: float = field(metadata=_within(0, _YEAR))
 
 
 @dataclass
@@ -177,7 +200,7 @@ class StackedLauncherConfig:
     """How `hydra/launcher=stacked` computes a sweep."""
 
     _target_: str
-    size: int | None = field(metadata=_within(1))
+    size: int | None = field(metadata=_within(1, _MANY))
     workers: int | None = field(metadata=_within(1, 1024))
 
 
@@ -186,13 +209,14 @@ class SlurmLocalLauncherConfig:
     """How `hydra/launcher=slurm_local` submits the stacks of a sweep; the names are submitit's, but for the first."""
 
     _target_: str
-    size: int | None = field(metadata=_within(1))
+    size: int | None = field(metadata=_within(1, _MANY))
     wait: bool
-    array_parallelism: int | None = field(metadata=_within(1))
-    timeout_min: int = field(metadata=_within(1))
-    signal_delay_s: int = field(metadata=_within(0))
-    gpus_per_node: int | None = field(metadata=_within(0))
-    setup: list[str]
+    array_parallelism: int | None = field(metadata=_within(1, 100_000))
+    timeout_min: int = field(metadata=_within(1, _YEAR))
+    # SLURM's own end.
+    signal_delay_s: int = field(metadata=_within(0, 65_535))
+    gpus_per_node: int | None = field(metadata=_within(0, 1024))
+    setup: list[str] = field(metadata={"allowed": Words()})
 
 
 @dataclass
@@ -206,10 +230,10 @@ class SlurmLauncherConfig(SlurmLocalLauncherConfig):
     constraint: str | None
     exclude: str | None
     gres: str | None
-    cpus_per_task: int | None = field(metadata=_within(1))
-    mem_gb: float | None = field(metadata=_within(0, open_low=True))
-    max_num_timeout: int = field(metadata=_within(0))
-    additional_parameters: list[str]
+    cpus_per_task: int | None = field(metadata=_within(1, 65_536))
+    mem_gb: float | None = field(metadata=_within(0, _PETABYTE, open_low=True))
+    max_num_timeout: int = field(metadata=_within(0, _MANY))
+    additional_parameters: list[str] = field(metadata={"allowed": Words()})
 
 
 # By the name of the class that Hydra makes of each.
@@ -218,6 +242,20 @@ LAUNCHERS = {
     "SlurmLauncher": SlurmLauncherConfig,
     "SlurmLocalLauncher": SlurmLocalLauncherConfig,
 }
+
+
+@dataclass
+class SweeperConfig:
+    """What a sweep is made of, besides the command line: see `hydra_plugins.cl_runner_plugins.union_of_grids`."""
+
+    _target_: str
+    max_batch_size: int | None = field(metadata=_within(1, _MANY))
+    params: dict[str, Any] | None = field(metadata={"words": "overrides by key, as in {seed: '0,1,2'}"})
+    grids: dict[str, Any] | None = field(
+        metadata={
+            "words": "names of grids, each with its overrides, as in {masks: {method: global_mask, freeze: '0.5,0.9'}}"
+        }
+    )
 
 
 @dataclass
@@ -236,10 +274,11 @@ class Config:
     device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
     plots: str = field(metadata=_one_of("auto", "all", "none"))
     threads: int | None = field(metadata=_within(1, 1024))
+    oversubscribe: bool = field(metadata=_before(False))
 
 
 # What a run may be repeated or taken up again with and still count as the same.
-INCIDENTAL = ("device", "threads", "data_dir", "plots", "checkpoint.minutes")
+INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "plots", "checkpoint.minutes")
 
 
 def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -25,6 +25,10 @@ class ConfigError(RunError):
     exit_code = 2
 
 
+class WrongCommandError(ConfigError):
+    """An option of the command line, or a sweep as a whole, that is refused before anything is composed."""
+
+
 class RefusedError(ConfigError):
     """A sweep none of whose jobs could be begun, for reasons that were told."""
 

@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.checks import check_device, checked, from_composition
+from cl_runner.checks import check_device, checked
 from cl_runner.config import Config
 from cl_runner.directories import Directories
 from cl_runner.errors import ConfigError, RefusedError, RunError, explained, is_for_all
@@ -20,6 +20,7 @@ from cl_runner.files import FAILED, LOG, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import held_back
 from cl_runner.record import Record, taken_up_by_others, write_record
+from cl_runner.refusals import refusal
 from cl_runner.sweeps import Job
 from cl_runner.terminal import SweepProgress
 
@@ -114,7 +115,7 @@ class Prepared:
             ConfigError: a setting is wrong.
         """
         try:
-            composed = self._context.config_loader.load_sweep_config(self._sweep, overrides)
+            composed = self._composed(overrides)
             config = checked(composed, here=False)
             known = self._directories.of(config)
             finished = known is not None and is_complete(known)
@@ -122,7 +123,7 @@ class Prepared:
                 check_device(config.device)
             directory = known or self._directories.new(composed, number, config)
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
-            reason = error if isinstance(error, ConfigError) else from_composition(error)
+            reason = error if isinstance(error, ConfigError) else refusal(error)
             place = self._directories.of_failed(overrides, number)
             self._directories.leads(overrides, place)
             self._wrong[place] = str(reason)
@@ -148,6 +149,13 @@ class Prepared:
         if not known:
             write_record(directory, Record(config))
         self.jobs.append(job)
+
+    def _composed(self, overrides: list[str]) -> DictConfig:
+        try:
+            return self._context.config_loader.load_sweep_config(self._sweep, overrides)
+        except Exception as error:
+            # Of wrong presets Hydra raises what it happens to stumble over.
+            raise refusal(error) from error
 
     def _note_unused(self, config: Config, overrides: Sequence[str]) -> None:
         """Remember which of the settings given do nothing in this job, and which do something."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked
 from cl_runner.config import Config
@@ -16,6 +17,7 @@ from cl_runner.files import COMPLETE, has_state, is_complete
 from cl_runner.idle import difference
 from cl_runner.locks import locked
 from cl_runner.record import read_record
+from cl_runner.refusals import refusal
 
 # The locks of this process until it leaves.
 _held = ExitStack()
@@ -44,7 +46,7 @@ class CheckBeforeStart(Callback):
             _held.enter_context(locked([directory]))
             # Who held it until now may have finished.
             _check_free(directory, settings)
-        except (RunError, OSError) as error:
+        except (RunError, OSError, OmegaConfBaseException) as error:
             _refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -62,12 +64,15 @@ class CheckBeforeStart(Callback):
             # Jobs that wait in a queue outlive the process that submits them, which takes the lock for so long itself.
             if "timeout_min" not in config.hydra.launcher:
                 _held.enter_context(locked([directory]))
-        except (RunError, OSError) as error:
+        except (RunError, OSError, OmegaConfBaseException) as error:
             _refuse(error)
 
 
-def _refuse(error: RunError | OSError) -> None:
-    told = from_system(error) if isinstance(error, OSError) else error
+def _refuse(error: Exception) -> None:
+    if isinstance(error, OSError):
+        told = from_system(error)
+    else:
+        told = error if isinstance(error, RunError) else refusal(error)
     print(f"error: {told}", file=sys.stderr)
     sys.exit(told.exit_code)
 

@@ -1,16 +1,22 @@
 """Where Hydra looks for plugins. Imported at every start, so it imports little."""
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
+
+# More jobs than anyone waits for: it takes hours to compose them.
+_MOST_JOBS = 100_000
 
 
 class _SweepLauncher(Launcher):
@@ -106,10 +112,10 @@ class GridSweeper(BasicSweeper):
         self,
         max_batch_size: int | None,
         params: Mapping[str, Any] | None,
-        grids: Mapping[str, Mapping[str, Any]],
+        grids: Mapping[str, Mapping[str, Any]] | None,
     ) -> None:
         super().__init__(max_batch_size, _as_text(params or {}))
-        self._grids = grids
+        self._grids = grids or {}
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra, which records the sweep in its directory before any job is composed."""
@@ -132,12 +138,34 @@ class GridSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override] # Hydra's is static, but called on the instance
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """Called by Hydra with the overrides of `params`, then those of the command line; gives batches of jobs."""
-        if not self._grids:
-            return super().split_arguments(overrides, max_batch_size)
+        """Called by Hydra with the overrides of `params`, then those of the command line; gives batches of jobs.
+
+        Raises:
+            WrongCommandError: no jobs or far too many, or several presets that are sweeps of their own.
+        """
+        assert self.hydra_context is not None
         given = [override.input_line or "" for override in overrides[len(self.params) :]]
-        jobs = union_of_grids(self.params, self._grids, given)
+        jobs = union_of_grids(self.params, self._grids, given, self.hydra_context.config_loader)
+        self._refuse_sweeps_within(overrides)
         return list(self.split_overrides_to_chunks(jobs, max_batch_size))
+
+    def _refuse_sweeps_within(self, overrides: Sequence[Override]) -> None:
+        """A preset's own sweep is that of the command that names it alone; among others it would be passed over."""
+        from cl_runner.errors import WrongCommandError
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        own = self.config.hydra.sweeper
+        presets = [override for override in overrides if override.key_or_group == "experiment"]
+        for override in presets[-1:] if presets and presets[-1].is_sweep_override() else []:
+            names = list(override.sweep_string_iterator())
+            for name in names:
+                composed = self.hydra_context.config_loader.load_sweep_config(self.config, [f"experiment={name}"])
+                if any(composed.hydra.sweeper.get(key) != own.get(key) for key in ("params", "grids")):
+                    raise WrongCommandError(
+                        f"experiment: got {','.join(names)}, and {name} is a sweep of its own, allowed: "
+                        f"one such preset a sweep, cl-run -m experiment={name}"
+                    )
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Called by Hydra with the overrides of all jobs."""
@@ -152,7 +180,10 @@ class GridSweeper(BasicSweeper):
 
 
 def union_of_grids(
-    params: Mapping[str, Any], grids: Mapping[str, Mapping[str, Any]], given: Sequence[str]
+    params: Mapping[str, Any],
+    grids: Mapping[str, Mapping[str, Any]],
+    given: Sequence[str],
+    presets: ConfigLoader | None = None,
 ) -> list[list[str]]:
     """The overrides of each job of a sweep: the products of `params` with each of `grids`, every job once.
 
@@ -162,14 +193,20 @@ def union_of_grids(
         params: overrides with sweep values, common to all grids.
         grids: by name, overrides with sweep values; they win over `params`. Empty: `params` alone make the sweep.
         given: the overrides of the command line; they win over both.
+        presets: finds those that a `glob` matches.
 
     Raises:
         HydraException: a value that does not parse.
+        WrongCommandError: there are no jobs, or far too many.
     """
-    common = _product([*_parsed(params), *_parse(given)])
-    wins = {override.get_key_element() for override in _parse(given)}
+    parser = OverridesParser.create(presets)
+    overrides = parser.parse_overrides(list(given))
+    common = _product([*parser.parse_overrides(_lines(params)), *overrides])
+    wins = {override.get_key_element() for override in overrides}
     own = [
-        _product([override for override in _parsed(grid) if override.get_key_element() not in wins])
+        _product(
+            [override for override in parser.parse_overrides(_lines(grid)) if override.get_key_element() not in wins]
+        )
         for grid in grids.values() or [{}]
     ]
     jobs: dict[frozenset[str], list[str]] = {}
@@ -182,15 +219,26 @@ def union_of_grids(
     return list(jobs.values())
 
 
-def _parsed(settings: Mapping[str, Any]) -> list[Override]:
-    return _parse([f"{key}={value}" for key, value in _as_text(settings).items()])
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(overrides))
+def _lines(settings: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in _as_text(settings).items()]
 
 
 def _product(overrides: list[Override]) -> list[list[str]]:
+    from cl_runner.errors import WrongCommandError
+
+    numbers = {}
+    for override in overrides:
+        if override.is_discrete_sweep():
+            # A range may be endless, as good as.
+            try:
+                number = sum(1 for _ in islice(override.sweep_iterator(), _MOST_JOBS + 1))
+            except ValueError as error:
+                raise WrongCommandError(f"{override.input_line}: {error}") from error
+            numbers[override.get_key_element()] = number
+            if not number:
+                raise WrongCommandError(f"{override.input_line}: got a sweep over nothing, allowed: one value at least")
+    if math.prod(numbers.values()) > _MOST_JOBS:
+        raise WrongCommandError(f"{', '.join(numbers)}: got a sweep of more than {_MOST_JOBS} jobs, allowed: fewer")
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return jobs
 

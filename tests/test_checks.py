@@ -4,7 +4,7 @@ import pytest
 from conftest import MakeConfig
 from omegaconf import OmegaConf
 
-from cl_runner.checks import checked, describe
+from cl_runner.checks import checked
 from cl_runner.config import (
     Choice,
     EachOf,
@@ -12,7 +12,9 @@ from cl_runner.config import (
     SlurmLauncherConfig,
     SlurmLocalLauncherConfig,
     StackedLauncherConfig,
+    Words,
 )
+from cl_runner.descriptions import describe
 from cl_runner.errors import ConfigError
 from cl_runner.idle import unused_settings
 
@@ -21,13 +23,14 @@ from cl_runner.idle import unused_settings
     ("limit", "allowed", "refused"),
     [
         (Range(0, 1), [0, 0.5, 1], [-0.01, 1.01, float("nan")]),
-        (Range(0, open_low=True), [1e-9, 1e9], [0, -1, float("inf")]),
+        (Range(0, 1e9, open_low=True), [1e-9, 1e9], [0, -1, float("inf"), 10**400]),
         (Range(0, 1, open_high=True), [0, 0.99], [1]),
         (Choice(("a", "b")), ["a", "b"], ["c", ""]),
-        (EachOf(Range(1)), [[1], [2, 3]], [[], [0], [1, 0]]),
+        (EachOf(Range(1, 9)), [[1], [2, 3]], [[], [0], [1, 0], [[1]], 3, [None]]),
+        (Words(), [[], ["a", "b"]], [[["a"]], [1], 3]),
     ],
 )
-def test_limits(limit: Choice | Range | EachOf, allowed: list[Any], refused: list[Any]) -> None:
+def test_limits(limit: Choice | Range | EachOf | Words, allowed: list[Any], refused: list[Any]) -> None:
     assert all(limit.allows(value) for value in allowed)
     assert not any(limit.allows(value) for value in refused)
 
@@ -35,7 +38,8 @@ def test_limits(limit: Choice | Range | EachOf, allowed: list[Any], refused: lis
 def test_limits_in_words() -> None:
     assert str(Range(0, 1)) == "from 0 to 1"
     assert str(Range(0, 1, open_high=True)) == "from 0 to below 1"
-    assert str(Range(0, open_low=True)) == "above 0"
+    assert str(Range(0, 1e6, open_low=True)) == "above 0, at most 1e+06"
+    assert str(Range(0, 2**63 - 1)) == "from 0 to 9223372036854775807"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,7 @@ def test_an_unknown_key_is_told_its_neighbours() -> None:
 def test_a_missing_value_is_named(make_config: MakeConfig) -> None:
     config = OmegaConf.structured(make_config())
     config.train.batch_size = "???"
-    with pytest.raises(ConfigError, match=r"train\.batch_size: got nothing, allowed: an integer at least 1"):
+    with pytest.raises(ConfigError, match=r"train\.batch_size: got nothing, allowed: an integer from 1 to"):
         checked(config)
 
 
@@ -115,7 +119,7 @@ def test_a_wrong_order_of_classes_is_refused(given: str, allowed: str, make_conf
 @pytest.mark.parametrize(
     ("key", "schema", "words"),
     [
-        ("hydra.launcher.mem_gb", SlurmLauncherConfig, "a number above 0, or null"),
+        ("hydra.launcher.mem_gb", SlurmLauncherConfig, "a number above 0, at most 1e+06, or null"),
         ("hydra.launcher.setup", SlurmLauncherConfig, "a list of words"),
         ("hydra.launcher.wait", SlurmLocalLauncherConfig, "true or false"),
         ("hydra.launcher.additional_parameters", SlurmLauncherConfig, "a list of words"),
@@ -123,7 +127,7 @@ def test_a_wrong_order_of_classes_is_refused(given: str, allowed: str, make_conf
         (
             "hydra.launcher.worker",
             StackedLauncherConfig,
-            "size, workers (did you mean workers?)",
+            "size, workers (did you mean hydra.launcher.workers?)",
         ),
     ],
 )

@@ -96,5 +96,5 @@ def test_what_fails_says_why(sweep: Sweep, tmp_path: Path) -> None:
     assert "error: nothing was submitted: sbatch: error: " in output
     assert "Traceback" not in output
     output = sweep(*SMALL, "hydra.launcher.timeout_min=0", "hydra.sweep.dir=u", code=2)
-    assert "hydra.launcher.timeout_min: got 0, allowed: an integer at least 1" in output
+    assert "hydra.launcher.timeout_min: got 0, allowed: an integer from 1 to 525600" in output
     assert not (tmp_path / "u").exists()

@@ -91,7 +91,7 @@ def test_an_unknown_preset_is_refused(mode: list[str], cl_run: Runner, tmp_path:
     [
         ("hydra.sweeper.grids=3", "hydra.sweeper.grids: got 3, allowed: names of grids, each with its overrides"),
         ("+hydra.sweeper.grids.a=3", "hydra.sweeper.grids: got {'a': 3}, allowed: names of grids"),
-        ("+hydra.sweeper.grids.a={seed:'range(0,'}", "seed=range(0,: no viable alternative"),
+        ("+hydra.sweeper.grids.a={seed:'range(0,'}", "seed: got range(0,, which is no value in Hydra's grammar"),
         ("+hydra.sweeper.grids.a={method:ewcc}", "method: got 'ewcc', allowed: one of ewc"),
     ],
 )

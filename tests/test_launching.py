@@ -82,9 +82,9 @@ def test_wrong_jobs_are_named_and_the_others_go_on(cl_run: Runner, tmp_path: Pat
 def test_a_wrong_setting_of_all_jobs_creates_nothing(cl_run: Runner, tmp_path: Path) -> None:
     for setting, message in [
         ("train.lr=3", "train.lr: unknown setting, allowed: epochs"),
-        ("train.epochs=0", "train.epochs: got 0, allowed: an integer at least 1, or null"),
-        ("hydra.launcher.size=0", "hydra.launcher.size: got 0, allowed: an integer at least 1, or null"),
-        ("hydra.launcher.size=many", "hydra.launcher.size: got many, allowed: an integer at least 1, or null"),
+        ("train.epochs=0", "train.epochs: got 0, allowed: an integer from 1 to 10000000, or null"),
+        ("hydra.launcher.size=0", "hydra.launcher.size: got 0, allowed: an integer from 1 to 10000000, or null"),
+        ("hydra.launcher.size=many", "hydra.launcher.size: got many, allowed: an integer from 1 to 10000000, or null"),
         ("hydra.launcher.sizes=3", "hydra.launcher.sizes: unknown setting, allowed: size, workers"),
     ]:
         code, _, error = cl_run(*HERE, "seed=0,1", setting)

@@ -1,6 +1,5 @@
 """`cl-report --status`: where every job of a sweep stands, and the command that runs what is missing."""
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from cl_runner.directories import led
 from cl_runner.errors import ConfigError
+from cl_runner.overrides import quoted
 from cl_runner.status import JobStatus, State, statuses
 from cl_runner.submissions import damaged
 from cl_runner.terminal import in_ranges, print_whole
@@ -126,13 +126,5 @@ def command(sweep: Path, asked: Mapping[str, Any]) -> str:
     added = [source["path"] for source in asked["runtime"]["config_sources"] if source["provider"] == "command-line"]
     folders = [part for path in added for part in ("--config-dir", path)]
     return shlex.join(
-        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={_value(str(sweep))}"],
+        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={quoted(str(sweep))}"],
     )
-
-
-def _value(text: str) -> str:
-    """As it is written in an override: in Hydra's quotes where it is not plain."""
-    if re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

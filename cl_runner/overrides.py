@@ -1,0 +1,22 @@
+"""Settings as they are written on the command line: `key=value` in Hydra's grammar."""
+
+import re
+from pathlib import Path
+
+# https://hydra.cc/docs/1.3/advanced/override_grammar/basic/
+_PLAIN = re.compile(r"[A-Za-z_./][\w./-]*", re.ASCII)
+_HOME = re.compile(r"([\w.+@/]+)=(~[\w.-]*(?:/[^,'\"]*)?)", re.ASCII)
+
+
+def quoted(text: str) -> str:
+    """A value of any characters: in Hydra's quotes where it is not plain."""
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def with_home(argument: str) -> str:
+    """`hydra.run.dir=~/runs` with the home in place of the tilde, which shells leave and Hydra does not understand."""
+    found = _HOME.fullmatch(argument)
+    return f"{found[1]}={quoted(str(Path(found[2]).expanduser()))}" if found else argument

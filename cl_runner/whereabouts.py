@@ -1,0 +1,89 @@
+"""Where Hydra was when it raised an error that does not tell: the calls that the error has passed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.defaults_list import Overrides, _create_defaults_tree_impl
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, configure_log, run_job
+
+# What these hold was chosen on the command line.
+PRIMARY = ("config", "hydra/config")
+# Codes are compared by ==, for Hydra imports its plugins once more.
+_JOB = vars(JobReturn)["return_value"].fget.__code__
+
+_TAKE_OVERRIDES = (
+    Overrides.__init__.__code__,
+    ConfigLoaderImpl._apply_overrides_to_config.__code__,
+    BasicSweeper.split_arguments.__code__,
+)
+_DEFAULTS = _create_defaults_tree_impl.__code__
+# Of these settings that are Hydra's own code is at work.
+_OF_SETTINGS = {
+    Callbacks.__init__.__code__: "hydra.callbacks",
+    Plugins.instantiate_launcher.__code__: "hydra.launcher",
+    Plugins.instantiate_sweeper.__code__: "hydra.sweeper",
+}
+
+
+def is_about_settings(error: BaseException) -> bool:
+    """Whether Hydra raised `error` while it put settings together; else it comes from a job, or from code of ours."""
+    # The first frame is that of whoever asks.
+    inner = list(_frames(error))[1:]
+    return not any(
+        frame.f_code == _JOB or frame.f_globals.get("__name__", "").startswith("cl_runner.") for frame in inner
+    )
+
+
+def place_of(error: BaseException) -> Override | str:
+    """Where Hydra was when it raised `error`: at an override, a preset's file, settings of its own; or empty."""
+    frames = [frame for part in (error, error.__cause__, error.__context__) if part for frame in _frames(part)]
+    for frame in reversed(frames):
+        if frame.f_code == ConfigRepository.load_config.__code__:
+            return _file(frame.f_locals)
+        if isinstance(error, AssertionError) and frame.f_code == BasicSweeper.split_arguments.__code__:
+            return "hydra.sweeper.max_batch_size"
+        if frame.f_code in _TAKE_OVERRIDES and "override" in frame.f_locals:
+            return frame.f_locals["override"]  # type: ignore[no-any-return] # it is one
+        if frame.f_code == _DEFAULTS:
+            return _listed(frame)
+        if isinstance(error, KeyError) and frame.f_code == ConfigLoaderImpl._load_configuration_impl.__code__:
+            return "hydra.job.env_copy"
+        if frame.f_code in _OF_SETTINGS:
+            return _OF_SETTINGS[frame.f_code]
+        if frame.f_code == configure_log.__code__:
+            within_job = any(outer.f_code == run_job.__code__ for outer in frames)
+            return "hydra.job_logging" if within_job else "hydra.hydra_logging"
+    return ""
+
+
+def preset_with_choice(error: BaseException) -> str:
+    """The preset in whose defaults the one stands that Hydra was at."""
+    *_, outer, _ = [None, None, *(frame for frame in _frames(error) if frame.f_code == _DEFAULTS)]
+    return _listed(outer) if outer else ""
+
+
+def _listed(frame: FrameType) -> str:
+    path = str(frame.f_locals["root"].node.get_config_path())
+    return "" if path in (*PRIMARY, "_dummy_empty_config_") else f"{path}.yaml"
+
+
+def _file(names: dict[str, Any]) -> str:
+    """The file that `ConfigRepository.load_config` reads, by its variables."""
+    file, source = f"{names['config_path'].removesuffix('.yaml')}.yaml", names.get("source")
+    return str(Path(source.path, file)) if source is not None and source.scheme() == "file" else file
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Those that an error has passed, the innermost last."""
+    trace = error.__traceback__
+    while trace:
+        yield trace.tb_frame
+        trace = trace.tb_next
