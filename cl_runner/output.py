@@ -45,6 +45,10 @@ def shield() -> None:
     came: a notebook passes on the name of a backend that may not be here, and a file of the user's may be damaged.
     """
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    for name in ("COLUMNS", "LINES"):
+        # Of a terminal of unknown size; in one of no width nothing would be shown.
+        if os.environ.get(name) == "0":
+            del os.environ[name]
     if os.name == "nt":
         return
     for descriptor in range(3):
