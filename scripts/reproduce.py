@@ -130,7 +130,8 @@ def told(folders: Sequence[Path]) -> str:
     costs = [known for known in map(cost, folders) if known]
     seconds = sum(known.seconds for known in costs)
     cores = " or ".join(sorted({str(known.cores) for known in costs}))
-    return f"{runs:,} runs" + (f" in {seconds / 60:.1f} minutes on {cores} cores." if costs else ".")
+    of = "core" if cores == "1" else "cores"
+    return f"{runs:,} runs" + (f" in {seconds / 60:.1f} minutes on {cores} {of}." if costs else ".")
 
 
 if __name__ == "__main__":
