@@ -1,13 +1,15 @@
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from fake_runs import write_run
+from matplotlib.axes import Axes
 
 from cl_runner.report.collect import collect
-from cl_runner.report.drawing import log_spaced, looks
+from cl_runner.report.drawing import log_spaced, looks, with_intervals
 from cl_runner.report.figures import chosen, draw_ranking
 from cl_runner.report.gallery import Section, draw_sections, score_matrix, significance_histograms
 from cl_runner.report.settings import distinguishing
@@ -162,3 +164,27 @@ def test_one_task_has_nothing_to_forget(tmp_path: Path) -> None:
     (section,) = draw_sections(summary_of(tmp_path))
     names = [drawing.name for drawing in section.drawings]
     assert names == ["ranking", "accuracy_over_tasks", "accuracy_matrices", "significance"]
+
+
+def test_figures_have_the_tables_intervals_also_of_pooled_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, accuracy in enumerate([0.5, 0.6, 0.8]):
+        for rate in (1, 2):
+            write_run(tmp_path / f"{rate}{seed}", accuracy + 0.05 * rate, seed, train__learning_rate=rate)
+    part = summarise(collect([tmp_path]).table, ["method"], "average_accuracy")
+    drawn = []
+
+    def spy(axes: Axes, x: Any, mean: Any, ends: Any, *others: Any) -> None:
+        drawn.append([mean[-1], ends[0][-1], ends[1][-1]])
+        with_intervals(axes, x, mean, ends, *others)
+
+    monkeypatch.setattr("cl_runner.report.figures.with_intervals", spy)
+    (section,) = draw_sections(part)
+    names = [f"average_accuracy{end}" for end in ("", "_low", "_high")]
+    assert drawn == [pytest.approx(100 * part.table[names].to_numpy(dtype=float)[0])]
+    ranking, over_tasks, matrices = (
+        next(drawing.svg for drawing in section.drawings if drawing.name == name)
+        for name in ("ranking", "accuracy_over_tasks", "accuracy_matrices")
+    )
+    assert "over 3 seeds each" in ranking
+    assert "over 3 seeds each" in over_tasks
+    assert "3\u00a0seeds" in matrices

@@ -72,6 +72,16 @@ def test_seeds_are_counted_and_not_runs(tmp_path: Path) -> None:
     assert "paired over 3 seeds: 5 seeds at least" in pooled.lead
 
 
+def test_seeds_with_more_runs_than_others_are_told(tmp_path: Path) -> None:
+    for seed, rates in enumerate([(1, 2), (1, 2), (1,)]):
+        for rate in rates:
+            write_run(tmp_path / f"e{rate}{seed}", 0.6, seed, "ewc", train__learning_rate=rate)
+        write_run(tmp_path / f"f{seed}", 0.5, seed, "finetune", train__learning_rate=1)
+    pooled = verdict("", summarise(collect([tmp_path]).table, ["method"], "average_accuracy"))
+    assert "ewc: not every seed has as many runs, so that seeds may differ for that alone." in pooled.cautions
+    assert not any("finetune" in line for line in pooled.cautions)
+
+
 def test_the_best_can_be_behind_on_the_seeds_that_both_have(tmp_path: Path) -> None:
     write_settings(tmp_path, {"ewc": [0.5, 0.51, 0.5, 0.5, 0.52, 0.99, 0.99, 0.99], "finetune": [0.6] * 5})
     found = verdict_on(tmp_path)

@@ -99,7 +99,8 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
         grid = figure.subplots(math.ceil(len(matrices) / columns), columns, squeeze=False).ravel()
         for axes, mean, (setting, stack) in zip(grid, means, matrices.items(), strict=False):
             mesh = _heat_map(axes, mean, score, norm)
-            axes.set_title(textwrap.fill(f"{names[setting]} ({runs_in_words(len(stack), 'seed')})", 28), fontsize=9)
+            count = runs_in_words(len(stack), "seed").replace(" ", "\u00a0")
+            axes.set_title(textwrap.fill(f"{names[setting]} ({count})", 28), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
         figure.colorbar(mesh, ax=list(grid), label=f"test {score.label(score.name)}", shrink=0.8)

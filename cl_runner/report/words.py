@@ -56,6 +56,9 @@ def verdict(problem: str, part: Summary) -> Verdict:
     if tied:
         cautions.append(f"{_listed(tied)} came out as well as {name}: which of them is named is arbitrary.")
     lead = "" if others.empty else _lead(others, names, part.score)
+    per_seed = part.runs.groupby(["setting", "seed"]).size().groupby("setting").nunique()
+    if uneven := [names[row] for row in per_seed.index[per_seed > 1]]:
+        cautions.append(f"{_listed(uneven)}: not every seed has as many runs, so that seeds may differ for that alone.")
     if best["seeds"] == 1:
         interval = ", so there is no interval" if best["runs"] == 1 else ", and runs of one seed are no evidence of it"
         cautions.append(f"One seed says nothing of the spread between seeds{interval}. Run more seeds.")

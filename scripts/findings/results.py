@@ -61,8 +61,8 @@ def load(folder: Path) -> pd.DataFrame:
     """The scores of all complete runs of the sweep in `folder`, from 0 to 1 for accuracy.
 
     Columns `directory`, `seed`, `after_task` (0: untrained), `eval_task`, `score` (accuracy, or the mean squared error
-    of regression), the settings as on the command line (`method`, `freeze`, `method.ewc_lambda`), and `setting`, a
-    short name made of those that tell the runs apart.
+    of regression), the settings as on the command line (`method`, `freeze`, `method.ewc_lambda`), null where they do
+    nothing, and `setting`, a short name made of those that tell the runs apart.
 
     Raises:
         ValueError: a run cannot be read.
