@@ -104,6 +104,20 @@ def test_why_a_setting_acts_is_told_and_not_that_it_does(write: Write, tmp_path:
     assert not {"method.gamma", "method.update"} & set(fixed)
 
 
+def test_a_run_from_before_there_was_a_setting_had_what_was_then(write: Write, tmp_path: Path) -> None:
+    problem = ["benchmark=split_digits", "benchmark.scenario=class"]
+    for name, value in (("old", None), ("new", "counted"), ("other", "free")):
+        given = [f"method.unused={value}"] if value else []
+        run = write(0.6, *problem, "method=layerwise_mask", *given, folder=name)
+        config = yaml.safe_load((run / ".hydra" / "config.yaml").read_text())
+        if value is None:
+            del config["method"]["unused"]
+        (run / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    found = collect([tmp_path / "old", tmp_path / "new", tmp_path / "other"])
+    assert found.table["method.unused"].tolist() == ["counted", "free"]
+    assert [item.state for item in found.left_out] == ["duplicate"]
+
+
 def test_what_acts_on_one_side_only_belongs_to_what_is_compared(write: Write, tmp_path: Path) -> None:
     for seed in range(2):
         write(0.6, "train.optimizer=adam", f"seed={seed}")

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from cl_runner.config import values_before
 from cl_runner.files import COMPLETE, FAILED, run_directories
 from cl_runner.metrics import SCORES, metric_names
 from cl_runner.report.identity import Repeat, take_repeats
@@ -19,6 +20,8 @@ from cl_runner.status import reason_of
 
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Of settings that a run may be older than.
+_BEFORE = {NAMES.get(key, key): value for key, value in values_before()}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
     for directory in run_directories(folders):
         if (directory / COMPLETE).exists():
             try:
-                found[directory] = _settings(directory) | _metrics(directory)
+                found[directory] = _BEFORE | _settings(directory) | _metrics(directory)
                 if by_folder:
                     found[directory][FOLDER] = _folder_of(directory, folders)
             except (OSError, ValueError, yaml.YAMLError) as error:

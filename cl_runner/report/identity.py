@@ -60,13 +60,12 @@ def take_repeats(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list
 
 
 def _config(kind: type[Any], row: Mapping[str, Any], prefix: str) -> Any:
-    """The dataclass of settings; KeyError where one is not in `row` and has no value of its time."""
+    """The dataclass of settings; KeyError where one is not in `row`."""
     values = {}
     for field in fields(kind):
         key = f"{prefix}{field.name}"
         if is_dataclass(field.type):
             values[field.name] = _config(field.type, row, f"{key}.")  # type: ignore[arg-type]
         else:
-            name = NAMES.get(key, key)
-            values[field.name] = row[name] if name in row else field.metadata["before"]
+            values[field.name] = row[NAMES.get(key, key)]
     return kind(**values)
