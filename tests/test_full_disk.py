@@ -1,6 +1,7 @@
 """A disk that is full or cannot be written to: one line says so, and what is there stays and can be gone on from."""
 
 import errno
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +141,26 @@ def test_the_line_for_an_error_of_the_system(error: OSError, line: str) -> None:
     with pytest.raises(OSError, match=r"\w") as caught, naming(Path("run/a.csv")):
         raise error
     assert str(from_system(caught.value)) == line
+
+
+def test_an_error_that_is_not_the_systems_keeps_its_words() -> None:
+    error = OSError("AF_UNIX path too long")
+    error.filename = "starting processes"
+    assert str(from_system(error)) == "starting processes: AF_UNIX path too long"
+    assert str(from_system(OSError())) == "input or output: OSError"
+
+
+def test_processes_that_cannot_be_started_are_not_the_sweeps_fault(
+    cl_run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        # Of /dev/shm, say; it names no file.
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cl_runner.workers.ProcessPoolExecutor", full)
+    sweep = ["-m", *QUICK, "hydra/launcher=stacked", "hydra.launcher.workers=2", "hydra.sweep.dir=s", "seed=0,1"]
+    code, _, error = cl_run(*sweep)
+    assert code == 1
+    (line,) = lines_of(error)
+    where = f"(in {os.environ.get('TMPDIR', '/tmp')} or /dev/shm)"
+    assert line == f"error: starting processes {where}: No space left on device"

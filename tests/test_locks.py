@@ -1,6 +1,8 @@
 """One process at a time in a run's directory, and who is there can be asked without getting in its way."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 from conftest import MakeConfig
 from test_runner import Silent
 
-from cl_runner.errors import LockedError
+from cl_runner.errors import LockedError, RunError
 from cl_runner.files import FAILED, LOCK
 from cl_runner.locks import is_locked, locked, mark_failed_unless_locked
 from cl_runner.runner import run_stack
@@ -80,6 +82,33 @@ def test_asking_keeps_nobody_out(tmp_path: Path) -> None:
                     assert is_locked(tmp_path)
         finally:
             other.kill()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(
+    number: int, make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    config = make_config("benchmark.tasks=1", "benchmark.train_samples=100", "train.epochs=1", "model.hidden=[9]")
+    (tmp_path / LOCK).touch()
+    monkeypatch.setattr("fcntl.flock", refuse)
+    refused = rf"^{tmp_path}: its file system has no locks \({os.strerror(number)}\).* choose a directory elsewhere"
+    with pytest.raises(RunError, match=refused):
+        run_stack([config], [tmp_path], Silent())
+    # Nothing was begun, and whoever only looks is not in the way.
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert not is_locked(tmp_path)
+
+
+def test_a_lock_that_fails_otherwise_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with pytest.raises(OSError, match=f"Input/output error: '{tmp_path / LOCK}'"), locked([tmp_path]):
+        pass
 
 
 def test_a_failure_is_not_written_into_the_work_of_another(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import MakeConfig
@@ -16,6 +17,7 @@ from test_runner import Silent
 
 from cl_runner import runner
 from cl_runner.errors import StoppedError
+from cl_runner.figures import draw_figures
 from cl_runner.files import COMPLETE, LOG, is_complete
 from cl_runner.plotting import plain_style
 from cl_runner.report import drawing
@@ -89,6 +91,18 @@ def test_output_that_nobody_reads_on(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait() == 0
     assert ((tmp_path / "results").read_text(), (tmp_path / "told").read_text()) == ("whole", "")
+
+
+def test_a_terminal_that_goes_away(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", PRINTS], cwd=tmp_path, stdout=its, stderr=its) as process:
+        os.close(its)
+        os.read(ours, 100)
+        # It is not the process's own, so that no SIGHUP ends it, as under nohup.
+        os.close(ours)
+    assert process.returncode == 0
+    assert (tmp_path / "results").read_text() == "whole"
+    assert (tmp_path / "told").read_text() == "Input/output error"
 
 
 def test_output_that_is_full_for_a_while(tmp_path: Path) -> None:
@@ -178,7 +192,13 @@ def test_results_that_cannot_be_shown_are_complete(
     assert json.loads((tmp_path / "run" / COMPLETE).read_text()) == load_run(tmp_path / "run").metrics
 
 
-USERS = {"text.usetex": True, "font.family": "nowhere", "savefig.dpi": 30, "axes.facecolor": "red", "lines.marker": "x"}
+USERS: dict[Any, Any] = {
+    "text.usetex": True,
+    "font.family": "nowhere",
+    "savefig.dpi": 30,
+    "axes.facecolor": "red",
+    "lines.marker": "x",
+}
 
 
 def test_a_users_defaults_change_no_figure(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -189,7 +209,7 @@ def test_a_users_defaults_change_no_figure(make_config: MakeConfig, tmp_path: Pa
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
     assert len(before) == 4
     with rc_context(USERS):
-        runner.draw_figures(Run(tmp_path), describe(config))
+        draw_figures(Run(tmp_path), describe(config))
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == before
 
 
