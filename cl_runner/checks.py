@@ -17,6 +17,7 @@ from cl_runner.data import DATASETS
 from cl_runner.descriptions import describe
 from cl_runner.errors import ConfigError
 from cl_runner.refusals import refusal
+from cl_runner.sweeps import cores
 
 _LAUNCHER, _SWEEPER = "hydra.launcher", "hydra.sweeper"
 
@@ -26,6 +27,7 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     to be trained `here`, for a device that this machine does not have.
     """
     composed = copy.deepcopy(composed)
+    check_cores(composed, here=here)
     with open_dict(composed):
         composed.pop("hydra", None)
     _check_keys(composed, Config, prefix="")
@@ -57,6 +59,39 @@ def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:
         if not allowed.allows(value):
             given = "null" if value is None else value
             raise ConfigError(f"{key}: got {given}, allowed: {describe(key, schema)}")
+
+
+def check_cores(composed: DictConfig, *, here: bool = True) -> None:
+    """Whether the threads of a run, and of the runs that a launcher computes at the same time, have cores.
+
+    More threads than cores are many times slower, not a little.
+
+    Args:
+        composed: with Hydra's settings or without; what a sweep has still to set may be missing.
+        here: whether this machine computes them; elsewhere it is the allocation that counts.
+
+    Raises:
+        ConfigError: there are more, and `oversubscribe` does not ask for it.
+    """
+    threads, at_once = OmegaConf.select(composed, "threads") or 1, 1
+    if OmegaConf.select(composed, "oversubscribe") or not isinstance(threads, int):
+        return
+    allowed, name = cores(), "the cores that this process may use"
+    if not here:
+        allowed = OmegaConf.select(composed, f"{_LAUNCHER}.cpus_per_task") or threads
+        name = f"{_LAUNCHER}.cpus_per_task"
+    else:
+        for setting in ("workers", "array_parallelism"):
+            key = f"{_LAUNCHER}.{setting}"
+            at_once = OmegaConf.select(composed, key) or at_once
+            # A GPU computes for any number of processes.
+            if at_once * threads > allowed and at_once > 1 and OmegaConf.select(composed, "device") != "cuda":
+                raise ConfigError(
+                    f"{key}: got {at_once} with threads={threads}, allowed: at most {allowed} threads in all, {name}, "
+                    "or oversubscribe=true"
+                )
+    if threads > allowed:
+        raise ConfigError(f"threads: got {threads}, allowed: at most {allowed}, {name}, or oversubscribe=true")
 
 
 def check_launcher(settings: DictConfig) -> bool:

@@ -27,7 +27,6 @@ from cl_runner.config import (
     SlurmLauncherConfig,
     SlurmLocalLauncherConfig,
     StackedLauncherConfig,
-    SweeperConfig,
 )
 from cl_runner.errors import (
     DivergenceError,
@@ -122,7 +121,6 @@ def main() -> int:
     store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
     store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
     store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
-    store(group="hydra/sweeper", name="cl_runner_schema", node=SweeperConfig)
     # Where the disk is full, the error that is told says so, and not the log file's own.
     logging.raiseExceptions = False
     setting = os.environ.get("HYDRA_FULL_ERROR", "0")

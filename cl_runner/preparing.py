@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.checks import check_device, checked
+from cl_runner.checks import check_cores, check_device, checked
 from cl_runner.config import Config
 from cl_runner.directories import Directories
 from cl_runner.errors import ConfigError, RefusedError, RunError, explained, is_for_all
@@ -120,6 +120,7 @@ class Prepared:
             known = self._directories.of(config)
             finished = known is not None and is_complete(known)
             if self._here and not finished:
+                check_cores(composed)
                 check_device(config.device)
             directory = known or self._directories.new(composed, number, config)
         except (HydraException, OmegaConfBaseException, ConfigError) as error:

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from cl_runner.checks import check_launcher, check_ranges, check_sweeper, checked
+from cl_runner.checks import check_cores, check_launcher, check_ranges, check_sweeper, checked
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError, RunError, from_system
 from cl_runner.files import COMPLETE, has_state, is_complete
@@ -55,6 +55,7 @@ class CheckBeforeStart(Callback):
             check_ranges(config, Config)
             check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher)
+            check_cores(config, here=not config.hydra.launcher._target_.endswith("SlurmLauncher"))
             directory = CheckBeforeStart.directory = _unshared(config, "sweep")
             if not skips_finished and any(is_complete(path.parent) for path in directory.glob(f"*/{COMPLETE}")):
                 raise ConfigError(

@@ -203,11 +203,25 @@ class SweepProgress(_Bar):
         Console().print(said + following, highlight=False, soft_wrap=True)
 
 
-def print_whole(console: Console, table: Table) -> None:
-    """A table wider than the screen is better than one with numbers cut off."""
+def print_whole(console: Console, *tables: Table) -> None:
+    """The first of some forms of a table that fits the screen; where none does, a line for each cell.
+
+    Where there is no screen, the first: a table wider than that is better than one with numbers cut off.
+    """
     unbounded = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
+    widths = [console.measure(table, options=unbounded).maximum for table in tables]
+    if not console.is_terminal:
+        console.width = max(console.width, widths[0])
+    fitting = [table for table, width in zip(tables, widths, strict=True) if width <= console.width]
+    if fitting:
+        console.print(fitting[0])
+        return
+    headings = [" ".join(str(column.header).split()) for column in tables[0].columns]
+    for row in zip(*(column.cells for column in tables[0].columns), strict=True):
+        for heading, cell in zip(headings, row, strict=True):
+            if cell:
+                console.print(f"{heading}: {cell}" if heading else cell, highlight=False)
+        console.print()
 
 
 def show_results(
@@ -224,15 +238,8 @@ def show_results(
     heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
     decimals = 3 if score == "mse" else 1
     console.print(f"\n[bold]{title}[/bold]: {heading}", highlight=False, soft_wrap=True)
-    table = Table()
-    table.add_column("after")
-    for task in range(1, len(matrix) + 1):
-        table.add_column(f"task {task}" if len(matrix) <= 6 else str(task), justify="right")
-    for row, values in enumerate(matrix):
-        cells = [f"{scale * value:.{decimals}f}" for value in values]
-        shown = [cell if column <= row else f"[dim]{cell}[/dim]" for column, cell in enumerate(cells)]
-        table.add_row(f"task {row + 1}", *shown)
-    print_whole(console, table)
+    cells = [[f"{scale * value:.{decimals}f}" for value in values] for values in matrix]
+    print_whole(console, *_matrix_tables(cells))
     for name in metric_names(score):
         value, explained = f"{'–':>6}  ", _EXPLAINED[name]
         if metrics[name] is not None:
@@ -241,7 +248,10 @@ def show_results(
             value = "  needs two tasks"
         else:
             explained = "left out: a task's own outputs know nothing before it is learned"
-        console.print(f"{name:20} {value}  [dim]{explained}[/dim]", highlight=False, soft_wrap=True)
+        line = f"{name:20} {value}"
+        if not console.is_terminal or len(line) + 2 + len(explained) <= console.width:
+            line += f"  [dim]{explained}[/dim]"
+        console.print(line, highlight=False, soft_wrap=True)
     figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
     console.print(
         f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
@@ -260,6 +270,28 @@ def _ranges(names: Sequence[str]) -> Iterator[str]:
         numbered = [number for _, number in run]
         yield str(numbered[0]) if len(numbered) == 1 else f"{numbered[0]}-{numbered[-1]}"
     yield from (name for name in names if not name.isdecimal())
+
+
+def _matrix_tables(cells: Sequence[Sequence[str]]) -> Iterator[Table]:
+    """The scores after each task by the task tested, with lines and without; and when learned and at the end alone."""
+    tasks = range(1, len(cells) + 1)
+    shown = [
+        [cell if column <= row else f"[dim]{cell}[/dim]" for column, cell in enumerate(values)]
+        for row, values in enumerate(cells)
+    ]
+    for table, heading in ((Table(), "task {}" if len(cells) <= 6 else "{}"), (Table(box=None, pad_edge=False), "{}")):
+        table.add_column("after")
+        for task in tasks:
+            table.add_column(heading.format(task), justify="right")
+        for task, values in zip(tasks, shown, strict=True):
+            table.add_row((f"task {task}" if table.box else f"{task}"), *values)
+        yield table
+    ends = Table(box=None, pad_edge=False)
+    for heading in ("on task", "learned", "at the end"):
+        ends.add_column(heading, justify="right")
+    for task in tasks:
+        ends.add_row(f"{task}", cells[task - 1][task - 1], cells[-1][task - 1])
+    yield ends
 
 
 def _counted(number: int, thing: str) -> str:

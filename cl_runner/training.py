@@ -13,11 +13,21 @@ from cl_runner.batches import stacked
 from cl_runner.benchmarks import Benchmark
 from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
+from cl_runner.idle import idle_settings
 from cl_runner.methods import Method
 from cl_runner.optimizers import make_optimizer
 from cl_runner.outputs import IdleOutputs, outputs_in_use
 from cl_runner.seeding import generator
 from cl_runner.stack import Stack
+
+# What is above is likely to blame for a loss that diverged.
+_USUAL = {
+    "train.learning_rate": 1,
+    "train.weight_decay": 1,
+    "train.momentum": 0.99,
+    "method.ewc_lambda": 1e4,
+    "method.l1_lambda": 10,
+}
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,16 @@ def train_task(
 
 def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:
     """Why the run in `row` failed in `epoch` of `task` (from 1), and what may mend it."""
-    likely = f"train.learning_rate (now {config.train.learning_rate:g})"
-    if epoch.penalty[row] != 0:
-        likely += " or method.ewc_lambda"
-    return f"the loss became infinite or not a number in task {task}, epoch {epoch.number}: try a smaller {likely}"
+    train, method, idle = config.train, config.method, idle_settings(config)
+    values = {
+        "train.learning_rate": train.learning_rate,
+        "train.weight_decay": train.weight_decay,
+        "train.momentum": train.momentum,
+        "method.ewc_lambda": method.ewc_lambda,
+        "method.l1_lambda": method.l1_lambda,
+    }
+    likely = [key for key, value in values.items() if value > _USUAL[key] and key not in idle]
+    if not likely:
+        likely = ["train.learning_rate", *["method.ewc_lambda"] * bool(epoch.penalty[row] != 0)]
+    smaller = " or ".join(f"{key} (now {values[key]:g})" for key in likely)
+    return f"the loss became infinite or not a number in task {task}, epoch {epoch.number}: try a smaller {smaller}"

@@ -8,12 +8,18 @@ from typing import Any, Literal
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
+
+from cl_runner.config import SweeperConfig
+
+# The sweeper is part of every composition.
+ConfigStore.instance().store(group="hydra/sweeper", name="cl_runner_schema", node=SweeperConfig)
 
 # More jobs than anyone waits for: it takes hours to compose them.
 _MOST_JOBS = 100_000

@@ -22,7 +22,8 @@ from cl_runner.files import COMPLETE, LOG, is_complete
 from cl_runner.plotting import plain_style
 from cl_runner.report import drawing
 from cl_runner.results import Run, load_run
-from cl_runner.runner import describe, run_stack
+from cl_runner.runner import run_stack
+from cl_runner.titles import describe
 
 __all__ = ["cl_run"]
 

@@ -7,6 +7,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of `cl-report`."""
     options = _Parser("cl-report", description="Compare the finished runs below some folders.", allow_abbrev=False)
     options.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="of runs, of sweeps, or one run")
+    options.add_argument("--version", action="version", version=f"cl-runner {version('cl-runner')}")
     options.add_argument("--status", action="store_true", help="tell where each job of a sweep stands, and no more")
     options.add_argument("--metric", choices=METRICS, help="to sort and draw by (average_accuracy, else average_mse)")
     options.add_argument("--where", metavar="KEY=VALUE[,VALUE]", action="append", default=[], help="only such runs")

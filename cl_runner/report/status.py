@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.errors import HydraException
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cl_runner.directories import led
-from cl_runner.errors import ConfigError
+from cl_runner.errors import ConfigError, WrongCommandError
 from cl_runner.overrides import quoted
 from cl_runner.status import JobStatus, State, statuses
 from cl_runner.submissions import damaged
@@ -113,11 +116,19 @@ def _in_order(jobs: Iterable[JobStatus]) -> list[JobStatus]:
 
 
 def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
-    """The overrides of each job of a sweep; none if its sweeper is not ours, and nobody knows."""
+    """The overrides of each job of a sweep; none if nobody knows: its sweeper is not ours, or its presets are gone."""
     sweeper = asked["sweeper"]
     if not sweeper["_target_"].endswith(GridSweeper.__name__):
         return []
-    return union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"])
+    # A `glob` matches what lies where the sweep found its presets.
+    places = ConfigSearchPathImpl()
+    for source in asked["runtime"]["config_sources"]:
+        places.append(source["provider"], f"{source['schema']}://{source['path']}")
+    given = asked["overrides"]["task"]
+    try:
+        return union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, given, ConfigLoaderImpl(places))
+    except (HydraException, WrongCommandError):
+        return []
 
 
 def command(sweep: Path, asked: Mapping[str, Any]) -> str:

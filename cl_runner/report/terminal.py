@@ -41,20 +41,8 @@ def show(
     """The summary as a table, the verdicts, and the comparison if there is one."""
     score = summary.score
     others = [name for name in score.metrics if name != summary.metric]
-    table = Table(title=f"{score.label(summary.metric)}, 95 % interval over seeds{pooled}", title_justify="left")
-    for key in ["", *summary.keys]:
-        table.add_column(key)
-    counts = counts_shown(summary.table)
-    for count in counts:
-        table.add_column(count, justify="right")
-    for name in [summary.metric, *others]:
-        table.add_column(name.replace("_", "\n"), justify="right")
-    for number, (_, row) in enumerate(summary.table.iterrows(), 1):
-        values = [str(number), *(_setting(row[key]) for key in summary.keys)]
-        values += [str(int(row[count])) for count in counts]
-        best = " ".join(filter(None, estimate(row, summary.metric, score)))
-        table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
-    print_whole(console, table)
+    title = f"{score.label(summary.metric)}, 95 % interval over seeds{pooled}"
+    print_whole(console, *(_table(summary, title, names) for names in (others, [])))
     for verdict in verdicts:
         lines = [verdict.lead, *verdict.cautions]
         heading = f"{verdict.problem}: " if verdict.problem else ""
@@ -67,6 +55,25 @@ def show(
             _say(console, f"{row['metric']:20} {difference(row['difference'], row['low'], row['high'], score)}")
         for line in comparison_in_words(comparison):
             _say(console, line)
+
+
+def _table(summary: Summary, title: str, others: Sequence[str]) -> Table:
+    """A row for each setting, with its metric and `others`, for which a narrow screen may have no room."""
+    score = summary.score
+    table = Table(title=title, title_justify="left")
+    for key in ["", *summary.keys]:
+        table.add_column(key)
+    counts = counts_shown(summary.table)
+    for count in counts:
+        table.add_column(count, justify="right")
+    for name in [summary.metric, *others]:
+        table.add_column(name.replace("_", "\n"), justify="right")
+    for number, (_, row) in enumerate(summary.table.iterrows(), 1):
+        values = [str(number), *(_setting(row[key]) for key in summary.keys)]
+        values += [str(int(row[count])) for count in counts]
+        best = " ".join(filter(None, estimate(row, summary.metric, score)))
+        table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
+    return table
 
 
 def _setting(value: object) -> str:
