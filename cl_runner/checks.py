@@ -7,6 +7,7 @@ import copy
 import shutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -94,11 +95,12 @@ def check_cores(composed: DictConfig, *, here: bool = True) -> None:
         raise ConfigError(f"threads: got {threads}, allowed: at most {allowed}, {name}, or oversubscribe=true")
 
 
-def check_launcher(settings: DictConfig) -> bool:
-    """Whether a sweep's launcher is one of ours.
+def check_launcher(settings: DictConfig, sweep: Path) -> bool:
+    """Whether the launcher of a sweep into this directory is one of ours.
 
     Raises:
-        ConfigError: its settings are out of range, or it submits to SLURM where there is none.
+        ConfigError: its settings are out of range, or it submits to SLURM where there is none, or has no use for the
+            directory's name.
     """
     schema = LAUNCHERS.get(settings._target_.rpartition(".")[2])
     if schema is None:
@@ -108,6 +110,11 @@ def check_launcher(settings: DictConfig) -> bool:
         raise ConfigError(
             f"{_LAUNCHER}.signal_delay_s: got {settings.signal_delay_s} with {_LAUNCHER}.timeout_min="
             f"{settings.timeout_min}, allowed: less than that limit, {60 * settings.timeout_min} seconds"
+        )
+    if "timeout_min" in settings and set(str(sweep.resolve())) & set("%\\\n"):
+        # SLURM and submitit put numbers of jobs in for `%`, and the others end what they read of it.
+        raise ConfigError(
+            f"hydra.sweep.dir: got {str(sweep.resolve())!r}, allowed: a path without %, backslashes and ends of lines"
         )
     if schema is SlurmLauncherConfig and shutil.which("sbatch") is None:
         raise ConfigError(

@@ -83,14 +83,10 @@ def is_locked(directory: Path) -> bool:
         with (directory / LOCK).open("rb") as file:
             # It is let go of when the file is closed.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        # Nobody has one there.
+    except OSError:
+        # None is there, or what is there cannot be opened, by nobody else of ours either.
         return False
     return False
 

@@ -54,7 +54,7 @@ class CheckBeforeStart(Callback):
         try:
             check_ranges(config, Config)
             check_sweeper(config.hydra.sweeper)
-            skips_finished = check_launcher(config.hydra.launcher)
+            skips_finished = check_launcher(config.hydra.launcher, Path(config.hydra.sweep.dir))
             check_cores(config, here=not config.hydra.launcher._target_.endswith("SlurmLauncher"))
             directory = CheckBeforeStart.directory = _unshared(config, "sweep")
             if not skips_finished and any(is_complete(path.parent) for path in directory.glob(f"*/{COMPLETE}")):

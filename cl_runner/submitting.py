@@ -26,7 +26,7 @@ from cl_runner.config import SlurmLauncherConfig, SlurmLocalLauncherConfig
 from cl_runner.data import make_available
 from cl_runner.errors import ClusterError, DataError
 from cl_runner.files import LOCK
-from cl_runner.interruption import deaf_to_the_terminal
+from cl_runner.interruption import deaf_to_the_terminal, held_back
 from cl_runner.limits import available_memory
 from cl_runner.preparing import Prepared
 from cl_runner.status import statuses
@@ -67,9 +67,11 @@ def launch(
             if prepared.jobs:
                 _stage(prepared.jobs)
                 tasks = _cut(prepared.jobs, settings)
-                ids = _submit(tasks, directory, settings)
                 names = [[str(job.directory.relative_to(directory)) for job in chain(*task)] for task in tasks]
-                record(directory, submission_of(cluster, dict(zip(ids, names, strict=True))))
+                # What is submitted is recorded, whatever comes.
+                with held_back():
+                    ids = _submit(tasks, directory, settings)
+                    record(directory, submission_of(cluster, dict(zip(ids, names, strict=True))))
                 progress.submitted([stack for task in tasks for stack in task], ids)
         progress.elsewhere(len(prepared.elsewhere))
         try:
@@ -129,14 +131,17 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     from cl_runner.array_tasks import ArrayTask
+    from cl_runner.detaching import Detached, outside_of_jobs
 
     folder = (sweep / FOLDER).resolve()
     executor: submitit.SlurmExecutor | submitit.LocalExecutor
+    options: dict[str, Any] = {}
     if isinstance(settings, SlurmLauncherConfig):
+        options = _options(settings, _threads(job for task in tasks for job in chain(*task)))
         executor = submitit.SlurmExecutor(folder, max_num_timeout=settings.max_num_timeout)
-        executor.update_parameters(**_options(settings, _threads(job for task in tasks for job in chain(*task))))
+        executor.update_parameters(**options)
     else:
-        executor = submitit.LocalExecutor(folder)
+        executor = Detached(folder)
         executor.update_parameters(
             timeout_min=settings.timeout_min,
             signal_delay_s=settings.signal_delay_s,
@@ -145,7 +150,7 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
         )
     try:
         # submitit prints what its error says too.
-        with deaf_to_the_terminal(), redirect_stderr(io.StringIO()), executor.batch():
+        with deaf_to_the_terminal(), redirect_stderr(io.StringIO()), outside_of_jobs(options), executor.batch():
             handles = [executor.submit(ArrayTask([_at_absolute_paths(stack) for stack in task])) for task in tasks]
     except (FailedJobError, FailedSubmissionError) as error:
         said = [line for line in str(error).splitlines() if "--help" not in line]
@@ -178,7 +183,8 @@ def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
         "array_parallelism": settings.array_parallelism or _ANY_NUMBER,
         "setup": settings.setup,
         # When a node fails, SLURM starts the task anew.
-        "additional_parameters": {"requeue": True} | dict(map(_option, settings.additional_parameters)),
+        "additional_parameters": {"requeue": True, "export": "ALL"}
+        | dict(map(_option, settings.additional_parameters)),
     }
 
 

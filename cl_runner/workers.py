@@ -8,11 +8,12 @@ import multiprocessing
 import signal
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -73,8 +74,10 @@ class Workers:
         if kind:
             # The process whose copies they are may still be importing, and hold on to the output of this one meanwhile.
             for process in psutil.Process().children():
-                if "multiprocessing.forkserver" in " ".join(process.cmdline()):
-                    process.kill()
+                # It may just have ended.
+                with suppress(psutil.Error):
+                    if "multiprocessing.forkserver" in " ".join(process.cmdline()):
+                        process.kill()
         self._pool.shutdown(cancel_futures=True)
 
     def free_memory(self) -> dict[str, int]:
@@ -112,6 +115,7 @@ class Workers:
         named = {jobs[0].number: jobs for jobs in stacks}
         self._messages, broken = self._messages or self._start(), False
         refused: OSError | None = None
+        latest: float | None = None
         self._at_work = True
         while waiting or running:
             if self._signals or refused:
@@ -119,6 +123,10 @@ class Workers:
             if self._signals and self._count > 1:
                 # A process may not have listened yet.
                 tell(_children(), self._signals[0])
+                latest = latest or time.monotonic() + GRACE
+                if time.monotonic() > latest:
+                    # It is in the midst of one long operation, and goes on from the state that it has.
+                    break
             if broken and waiting and not running:
                 self._end()
                 at_once, broken = 1, False
