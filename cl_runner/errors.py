@@ -41,12 +41,24 @@ class ResourceError(RunError):
     """Too little memory for the run."""
 
 
-class DamagedError(RunError):
-    """A file of a run that is not what a run writes."""
-
-
 class StateError(RunError):
     """A resumable state that is damaged, of another run, or beside tables that are shorter than it says."""
+
+
+class DamagedError(RunError):
+    """A file of a run that is missing, damaged, or not what a run writes; `problem` says in what way."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file, self.problem = file, problem
+
+    def within(self, directory: Path) -> str:
+        """The message, in which a file of `directory` has its name there."""
+        inside = self.file.is_relative_to(directory) and self.file != directory
+        return f"{self.file.relative_to(directory)}: {self.problem}" if inside else self.problem
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[Path, str]]:
+        return DamagedError, (self.file, self.problem)
 
 
 class LockedError(RunError):

@@ -7,18 +7,19 @@ It is written before anything else, by whoever holds the run's lock, and names i
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-
-from cl_runner.config import Config, values_before
-from cl_runner.errors import DamagedError
+from cl_runner.config import Config
+from cl_runner.errors import ConfigError, DamagedError
 from cl_runner.files import COMPLETE, FAILED, RECORD, STATE, has_state, write_atomically, write_durably
-from cl_runner.idle import flat
+from cl_runner.plain_settings import checked_settings
+from cl_runner.reading import SETTINGS, parse_json, parse_yaml, read_bytes
 from cl_runner.versions import changes, session
 
+# Where Hydra writes a run's settings.
+HYDRA = ".hydra/config.yaml"
 _FORMAT = 1
 # What a run's numbers are not read from, or what has a check of its own.
 _UNCHECKED = {RECORD, COMPLETE, FAILED, STATE}
@@ -42,26 +43,66 @@ def write_record(directory: Path, record: Record) -> None:
     write_atomically(directory / RECORD, _as_json(record))
 
 
-def read_record(directory: Path) -> Record:
-    """The record of the run in `directory`; of one from before there were records, its settings as Hydra wrote them.
+@dataclass(frozen=True)
+class Stored:
+    """What a run's directory says of whose it is, as plain data: `settings` in `file` are still to be checked.
+    `content` is all else of the record; of a run from before there were records what it said of its computation, if
+    anything.
+    """
 
-    A setting that the run did not know has the value that runs had before it.
+    file: Path
+    settings: Any
+    content: Mapping[str, Any]
+
+
+def read_stored(directory: Path) -> Stored:
+    """The record of the run in `directory`; of one from before there were records, its settings as Hydra wrote them.
 
     Raises:
         FileNotFoundError: it holds neither of the two.
         DamagedError: it is not what a run writes.
     """
-    file = directory / RECORD
+    file, by_hydra = directory / RECORD, directory / HYDRA
     # A power failure may leave empty what nobody relied on yet.
-    content = _parsed(file) if _has_content(file) else {}
+    content = parse_json(file, read_bytes(file, SETTINGS)) if _is_there(file) else {}
+    if not isinstance(content, dict):
+        raise DamagedError(file, "not a record of a run")
     if "format" not in content:
-        return Record(_stored_by_hydra(directory), [content] if content else [], content)
+        if not _is_there(by_hydra):
+            raise FileNotFoundError(f"{directory}: nothing says whose it is")
+        return Stored(by_hydra, parse_yaml(by_hydra, read_bytes(by_hydra, SETTINGS)), content)
     if content["format"] != _FORMAT:
-        raise DamagedError(f"{file}: it is of another version of cl-runner")
+        raise DamagedError(file, f"format: got {content['format']!r:.20}, allowed: {_FORMAT}, of this version")
     if content.pop("checksum", None) != _checksum(content):
-        raise DamagedError(f"{file}: it is damaged (its checksum differs)")
-    parts = {name: content.pop(name) for name in ("settings", "sessions", "files")}
-    return Record(_typed(parts["settings"], file), parts["sessions"], content, parts["files"])
+        raise DamagedError(file, "it is damaged (its checksum differs)")
+    sessions, files = content.get("sessions"), content.get("files")
+    if not isinstance(sessions, list) or not all(isinstance(item, dict) for item in sessions):
+        raise DamagedError(file, "sessions: not a list of them")
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        raise DamagedError(file, "files: no checksums by name")
+    return Stored(file, content.pop("settings", None), content)
+
+
+def read_record(directory: Path) -> Record:
+    """The same as a checked record. A setting that the run did not know has the value that runs had before it.
+
+    Raises:
+        FileNotFoundError, DamagedError: as `read_stored`, and for settings that no run has.
+    """
+    stored = read_stored(directory)
+    content = dict(stored.content)
+    # Of a run from before there were records, which had one session and no checksums.
+    sessions = content.pop("sessions", [content] if content else [])
+    files = content.pop("files", {})
+    return Record(settings_of(stored), sessions, content, files)
+
+
+def settings_of(stored: Stored) -> Config:
+    """The settings, checked; raises `DamagedError` for what no run has."""
+    try:
+        return checked_settings(stored.settings)
+    except ConfigError as error:
+        raise DamagedError(stored.file, str(error)) from error
 
 
 def taken_up_by_others(directory: Path) -> str:
@@ -111,8 +152,11 @@ def _as_json(record: Record) -> bytes:
     return (json.dumps({**content, "checksum": _checksum(content)}, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
+def _is_there(file: Path) -> bool:
+    try:
+        return file.lstat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _is_checked(name: Path) -> bool:
@@ -127,45 +171,3 @@ def _digest(file: Path) -> str:
 
 def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _parsed(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{file}: it holds no settings")
-    return content
-
-
-def _stored_by_hydra(directory: Path) -> Config:
-    file = directory / ".hydra" / "config.yaml"
-    if not _has_content(file):
-        raise FileNotFoundError(f"{directory}: nothing says whose it is")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise DamagedError(f"{file}: not valid YAML: {error}") from error
-    return _typed(content, file)
-
-
-def _typed(content: Any, file: Path) -> Config:
-    known = dict(values_before()) | flat(content)
-    config = _built(Config, known, "", file)
-    assert isinstance(config, Config)
-    return config
-
-
-def _built(schema: type, known: Mapping[str, Any], prefix: str, file: Path) -> Any:
-    hints = get_type_hints(schema)
-    values = {}
-    for item in fields(schema):
-        key = f"{prefix}{item.name}"
-        if is_dataclass(hints[item.name]):
-            values[item.name] = _built(hints[item.name], known, f"{key}.", file)
-        elif key in known:
-            values[item.name] = known[key]
-        else:
-            raise DamagedError(f"{file}: it has no {key}")
-    return schema(**values)

@@ -44,14 +44,11 @@ from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
 from cl_runner.record import complete
 from cl_runner.significance import joined_layers, log_histogram
+from cl_runner.tables import columns_of
 from cl_runner.training import Epoch
 
-_TABLES = {
-    "training.csv": ["task", "epoch", "data_loss", "penalty", "l1", "seconds", "samples_per_second"],
-    "significance.csv": ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
-    "significance_histograms.csv": ["task", "layer", "low", "count"],
-    "layers.csv": ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
-}
+# Those that grow as the run goes.
+_TABLES = ["training.csv", "learning_curves.csv", "significance.csv", "significance_histograms.csv", "layers.csv"]
 _SHORT_EPOCH = 0.1
 _FOLDERS = ["significance", "masks", "checkpoints"]
 _FILES = [
@@ -131,10 +128,7 @@ class Recorder:
         (directory / COMPLETE).unlink(missing_ok=True)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
         self._epochs: list[list[Any]] = []
-        self._columns = _TABLES | {
-            f"{score}.csv": ["after_task", "eval_task", score, "loss", "samples"],
-            "learning_curves.csv": ["task", "epoch", "eval_task", score],
-        }
+        self._columns = {name: list(columns_of(name, score)) for name in (*_TABLES, f"{score}.csv")}
         if state:
             self._go_on(state)
         else:
@@ -237,9 +231,9 @@ class Recorder:
 
     def score_matrix(self) -> None:
         """Write the matrix `(T, T)`: rows after task i, columns on task j."""
-        header = ["after_task", *(f"task_{task}" for task in range(1, self.matrix.shape[1] + 1))]
+        name = f"{self.score}_matrix.csv"
         rows = ([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
-        self._table(f"{self.score}_matrix.csv", header, rows)
+        self._table(name, list(columns_of(name, self.score, self.matrix.shape[1])), rows)
 
     def mask_overlap(self, overlaps: Iterable[Overlap]) -> None:
         """Write how much the masks of every two tasks have in common."""
