@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from cl_runner.metrics import metric_names
+from cl_runner.plain_text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ class SweepProgress(_Bar):
         """Print each line once, however many jobs it is about."""
         for line in lines:
             if line not in self._warned:
-                self._print(f"[yellow]warning:[/yellow] {line}")
+                self._print(f"[yellow]warning:[/yellow] {_plain(line)}")
             self._warned.add(line)
 
     def found(self, directory: Path, *, finished: bool) -> None:
@@ -137,7 +138,7 @@ class SweepProgress(_Bar):
         """A job has failed."""
         self._reasons[reason] += 1
         if self._reasons[reason] == 1:
-            self._print(f"[red]error:[/red] job {number} ({escape(' '.join(overrides))}): {escape(reason)}")
+            self._print(f"[red]error:[/red] job {number} ({_plain(' '.join(overrides))}): {_plain(reason)}")
 
     def done(self) -> None:
         """A job is complete."""
@@ -192,14 +193,15 @@ class SweepProgress(_Bar):
         self._bar.stop()
         for reason, count in self._reasons.items():
             if count > 1:
-                self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {escape(reason)}")
+                self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {_plain(reason)}")
         complete, failures = self._done + len(self._finished), sum(self._reasons.values())
         jobs = self._jobs - self._same
         failed = f", [red]{failures} failed[/red]" if failures else ""
-        said = f"{complete} of {jobs} runs complete{failed}, in [bold]{directory}[/bold]"
-        following = f"\nfor tables and figures: cl-report {directory}" if complete else ""
+        place = _plain(str(directory))
+        said = f"{complete} of {jobs} runs complete{failed}, in [bold]{place}[/bold]"
+        following = f"\nfor tables and figures: cl-report {place}" if complete else ""
         if complete + failures < jobs:
-            following = f"\nhow far the others are: cl-report --status {directory}"
+            following = f"\nhow far the others are: cl-report --status {place}"
         Console().print(said + following, highlight=False, soft_wrap=True)
 
 
@@ -237,7 +239,7 @@ def show_results(
     score = "mse" if "average_mse" in metrics else "accuracy"
     heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
     decimals = 3 if score == "mse" else 1
-    console.print(f"\n[bold]{title}[/bold]: {heading}", highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]{_plain(title)}[/bold]: {heading}", highlight=False, soft_wrap=True)
     cells = [[f"{scale * value:.{decimals}f}" for value in values] for values in matrix]
     print_whole(console, *_matrix_tables(cells))
     for name in metric_names(score):
@@ -254,7 +256,9 @@ def show_results(
         console.print(line, highlight=False, soft_wrap=True)
     figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
     console.print(
-        f"\nresults in [bold]{directory}[/bold]: {figures}metrics.json and more", highlight=False, soft_wrap=True
+        f"\nresults in [bold]{_plain(str(directory))}[/bold]: {figures}metrics.json and more",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -292,6 +296,11 @@ def _matrix_tables(cells: Sequence[Sequence[str]]) -> Iterator[Table]:
     for task in tasks:
         ends.add_row(f"{task}", cells[task - 1][task - 1], cells[-1][task - 1])
     yield ends
+
+
+def _plain(text: str) -> str:
+    """Text that is not ours, without markup."""
+    return escape(printable(text))
 
 
 def _counted(number: int, thing: str) -> str:

@@ -52,6 +52,19 @@ def test_no_number_is_cut_off_however_many_tasks(tmp_path: Path) -> None:
     assert "…" not in shown
 
 
+def test_names_have_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console, name = Console(file=io.StringIO(), width=120), "[/x] [bold]b[/bold] \x1b[2J"
+    matrix = np.array([[0.1], [0.9]])
+    show_results(console, name, matrix[1:], continual_metrics(matrix), tmp_path / name, drawn=True)
+    with SweepProgress(console, 1) as progress:
+        progress.warn([name])
+        progress.failed(0, [name], name)
+        progress.finish(tmp_path / name)
+    shown = written(console) + capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.count(r"[/x] [bold]b[/bold] \x1b[2J") == 6
+
+
 def test_what_a_single_task_lacks_is_shown_as_such(tmp_path: Path) -> None:
     matrix = np.array([[0.1], [0.9]])
     console = Console(file=io.StringIO())
