@@ -26,7 +26,7 @@ class Directories:
         at_work: those in it that are computed elsewhere, or are to be.
 
     Attributes:
-        damaged: why a run's settings cannot be read, by its directory, which is left alone.
+        damaged: why a run's settings, or all of a directory, cannot be read; that is left alone.
     """
 
     def __init__(self, sweep: Path, at_work: Collection[Path]) -> None:
@@ -34,7 +34,11 @@ class Directories:
         self._of: dict[str, Path] = {}
         self._led = {frozenset(overrides): directory for overrides, directory in led(sweep)}
         self.damaged: dict[Path, str] = {}
-        for directory in run_directories([sweep]):
+
+        def unread(place: Path, problem: str) -> None:
+            self.damaged[place] = f"{place}: {problem}"
+
+        for directory in run_directories([sweep], unread):
             try:
                 self._of.setdefault(_key(read_record(directory).settings), directory)
             except FileNotFoundError:

@@ -4,14 +4,21 @@ import errno
 import json
 import os
 import secrets
+import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+# Is told of what cannot be read, and why.
+Unread = Callable[[Path, str], object]
+
 # Written first: whose the directory is, see `cl_runner.record`.
 RECORD = "run.json"
+# What each of a run's tasks is.
+TASKS = "tasks.json"
 # Written last: a run whose directory holds it, with metrics in it, is complete.
 COMPLETE = "metrics.json"
 # What an unfinished run goes on from.
@@ -27,21 +34,60 @@ LOG = "cl_runner.log"
 # Files that the disk is asked for at the same time: it writes them together.
 _AT_ONCE = 16
 _TEMPORARY = ".tmp"
+# Bytes of a state's header, as safetensors has it, and of a file of metrics.
+_LONGEST_HEADER, _LONGEST_METRICS = 100_000_000, 2**22
 
 
-def run_directories(folders: Iterable[Path]) -> Iterator[Path]:
-    """The directories of runs in and below `folders`, each once, those with numbers in their order."""
-    seen: set[Path] = set()
-    for folder in folders:
-        for place, inner, files in os.walk(folder):
-            directory = Path(place)
-            composed = ".hydra" in inner and (directory / ".hydra" / "config.yaml").exists()
-            # Jobs of a sweep are numbered: 10 comes after 9.
-            inner[:] = sorted((name for name in inner if name[0] != "."), key=lambda name: (name.zfill(12), name))
-            run = composed or not {RECORD, COMPLETE, FAILED}.isdisjoint(files)
-            if run and directory.resolve() not in seen:
-                seen.add(directory.resolve())
-                yield directory
+def directories(folders: Iterable[Path], unread: Unread) -> Iterator[tuple[Path, set[str]]]:
+    """Every directory in and below `folders`, with the names of what is in it; those whose names begin with a dot are
+    left out.
+
+    Links are followed, and each directory is given once, by its own name if that is below `folders`. Those with numbers
+    are in their order, as jobs of a sweep are numbered: 10 comes after 9.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting, linked = list(folders)[::-1], deque[Path]()
+    while waiting or linked:
+        directory = waiting.pop() if waiting else linked.popleft()
+        try:
+            status = directory.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(directory) as found:
+                entries = sorted(found, key=lambda entry: (entry.name.zfill(12), entry.name))
+            shown = [entry for entry in entries if entry.name[0] != "."]
+            inner = [directory / entry.name for entry in shown if entry.is_dir(follow_symlinks=False)]
+            links = [directory / entry.name for entry in shown if entry.is_symlink()]
+        except OSError as error:
+            unread(directory, error.strerror or str(error))
+            continue
+        yield directory, {entry.name for entry in entries}
+        waiting += inner[::-1]
+        for link in links:
+            target = _status(link)
+            if target is None:
+                unread(link, "a link that leads nowhere")
+            elif stat.S_ISDIR(target.st_mode):
+                linked.append(link)
+
+
+def run_directories(folders: Iterable[Path], unread: Unread) -> Iterator[Path]:
+    """The directories of runs in and below `folders`, as `directories` finds them.
+
+    `unread` is told of each directory that cannot be read, and why.
+    """
+    for directory, names in directories(folders, unread):
+        if names & {COMPLETE, FAILED, RECORD} or (".hydra" in names and _status(directory / ".hydra" / "config.yaml")):
+            yield directory
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of what `path` leads to; None if it leads nowhere, or where nobody is let in."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def is_complete(directory: Path) -> bool:
@@ -60,6 +106,10 @@ def has_failed(directory: Path) -> bool:
 def _object_in(file: Path) -> dict[str, Any]:
     """What a file of JSON holds; nothing if it is missing, damaged, or holds something else."""
     try:
+        status = file.stat()
+        # A pipe would keep its reader waiting.
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST_METRICS:
+            return {}
         found = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
@@ -82,8 +132,10 @@ def position_of(directory: Path) -> tuple[int, ...] | None:
     if not has_state(directory):
         return None
     try:
+        if not stat.S_ISREG((directory / STATE).stat().st_mode):
+            return ()
         with (directory / STATE).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
             state = json.loads(header["__metadata__"]["state"])
             return state["task"], state["epoch"], state["step"]
     except FileNotFoundError:

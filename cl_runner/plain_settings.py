@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError
 
-_Schema = TypeVar("_Schema")
 # Characters of a word, and entries of a list, at most.
 _LONGEST = 4096
 
@@ -23,12 +22,8 @@ def checked_settings(settings: object) -> Config:
     Raises:
         ConfigError: a setting that is unknown, missing, of another type or out of range.
     """
-    return checked_as(settings, Config)
-
-
-def checked_as(settings: object, schema: type[_Schema]) -> _Schema:
-    """The same for any dataclass that says what is allowed."""
-    found: _Schema = _checked(settings, schema, schema, "")
+    found = _checked(settings, Config, "")
+    assert isinstance(found, Config)
     return found
 
 
@@ -42,7 +37,7 @@ def dotted(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{item.name}", value
 
 
-def _checked(settings: object, schema: Any, root: type, prefix: str) -> Any:
+def _checked(settings: object, schema: Any, prefix: str) -> Any:
     if not isinstance(settings, Mapping):
         told = "nothing" if settings is None else brief(settings)
         raise ConfigError(f"{prefix.rstrip('.') or 'settings'}: got {told}, allowed: settings by name")
@@ -52,14 +47,14 @@ def _checked(settings: object, schema: Any, root: type, prefix: str) -> Any:
             raise ConfigError(f"{prefix}{brief(key)}: unknown setting, allowed: {', '.join(hints)}")
     for name, (kinds, metadata) in hints.items():
         if is_dataclass(kinds[0]):
-            values[name] = _checked(settings.get(name, {}), kinds[0], root, f"{prefix}{name}.")
+            values[name] = _checked(settings.get(name, {}), kinds[0], f"{prefix}{name}.")
         elif name not in settings and "before" in metadata:
             values[name] = metadata["before"]
         elif name in settings and _fits(settings[name], kinds, metadata.get("allowed")):
             values[name] = float(settings[name]) if _is(float, settings[name]) and float in kinds else settings[name]
         else:
             told = _told(settings[name]) if name in settings else "nothing"
-            raise ConfigError(f"{prefix}{name}: got {told}, allowed: {_described(prefix + name, root)}")
+            raise ConfigError(f"{prefix}{name}: got {told}, allowed: {_described(prefix + name)}")
     return schema(**values)
 
 
@@ -82,6 +77,9 @@ def _hints(schema: Any) -> dict[str, tuple[tuple[Any, ...], Mapping[str, Any]]]:
 
 
 def _is(kind: Any, value: object) -> bool:
+    if kind is Any:
+        # What it may be besides is said by what is allowed.
+        return not isinstance(value, str | list) or len(value) <= _LONGEST
     if get_origin(kind) is list:
         (entry,) = get_args(kind)
         return isinstance(value, list) and len(value) <= _LONGEST and all(_is(entry, item) for item in value)
@@ -96,11 +94,11 @@ def _told(value: object) -> str:
     return f"{told}, an interpolation, which is not resolved here" if "${" in told else told
 
 
-def _described(key: str, root: type) -> str:
+def _described(key: str) -> str:
     # Needs Hydra, which readers of good runs do without.
     from cl_runner.descriptions import describe
 
-    return describe(key, root)
+    return describe(key)
 
 
 def brief(value: object) -> str:

@@ -6,6 +6,7 @@ It is written before anything else, by whoever holds the run's lock, and names i
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from cl_runner.versions import changes, session
 
 # Where Hydra writes a run's settings.
 HYDRA = ".hydra/config.yaml"
-_FORMAT = 1
-# What a run's numbers are not read from, or what has a check of its own.
+# Of a record, named in the metrics too: where it is, there was one.
+FORMAT = 1
+# What a run's numbers are not read from, and what is not there yet.
 _UNCHECKED = {RECORD, COMPLETE, FAILED, STATE}
 _UNCHECKED_KINDS = {".png", ".log"}
 
@@ -71,8 +73,8 @@ def read_stored(directory: Path) -> Stored:
         if not _is_there(by_hydra):
             raise FileNotFoundError(f"{directory}: nothing says whose it is")
         return Stored(by_hydra, parse_yaml(by_hydra, read_bytes(by_hydra, SETTINGS)), content)
-    if content["format"] != _FORMAT:
-        raise DamagedError(file, f"format: got {content['format']!r:.20}, allowed: {_FORMAT}, of this version")
+    if content["format"] != FORMAT:
+        raise DamagedError(file, f"format: got {content['format']!r:.20}, allowed: {FORMAT}, of this version")
     if content.pop("checksum", None) != _checksum(content):
         raise DamagedError(file, "it is damaged (its checksum differs)")
     sessions, files = content.get("sessions"), content.get("files")
@@ -134,16 +136,19 @@ def sessions_of(directory: Path) -> Sequence[Mapping[str, Any]]:
         return []
 
 
-def complete(directory: Path, facts: Mapping[str, Any]) -> None:
-    """Record what is known of a run's computation, and the checksums of the files that it left."""
+def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes) -> None:
+    """Record what is known of a run's computation, and the checksums of the files that it left, and of that with its
+    metrics, which will be written last.
+    """
     names = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     files = {str(name): _digest(directory / name) for name in names if _is_checked(name)}
+    files[COMPLETE] = hashlib.sha256(metrics).hexdigest()
     write_record(directory, replace(read_record(directory), facts=facts, files=files))
 
 
 def _as_json(record: Record) -> bytes:
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "settings": asdict(record.settings),
         "sessions": list(record.sessions),
         **record.facts,
@@ -154,7 +159,8 @@ def _as_json(record: Record) -> bytes:
 
 def _is_there(file: Path) -> bool:
     try:
-        return file.lstat().st_size > 0
+        status = file.lstat()
+        return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -32,6 +32,7 @@ from cl_runner.files import (
     LOG,
     RECORD,
     STATE,
+    TASKS,
     clear_temporaries,
     is_complete,
     mark_failed,
@@ -42,7 +43,7 @@ from cl_runner.files import (
 )
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
 from cl_runner.overlap import Overlap
-from cl_runner.record import complete
+from cl_runner.record import FORMAT, complete
 from cl_runner.significance import joined_layers, log_histogram
 from cl_runner.tables import columns_of
 from cl_runner.training import Epoch
@@ -183,7 +184,7 @@ class Recorder:
     def tasks(self, described: Sequence[Mapping[str, Any]]) -> None:
         """Write what each task is."""
         lines = (f'"{task}": {json.dumps(what)}' for task, what in enumerate(described, 1))
-        self._write("tasks.json", ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        self._write(TASKS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def written(self) -> set[Path]:
         """Files and directories that changed since this was asked before, to be given to `cl_runner.files.sync`."""
@@ -248,9 +249,10 @@ class Recorder:
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Complete the run's record, then write the metrics: from here on the run is complete."""
         (self.directory / FAILED).unlink(missing_ok=True)
-        complete(self.directory, facts)
+        metrics = _as_json({"format": FORMAT, **self.metrics})
+        complete(self.directory, facts, metrics)
         sync({*self.written(), self.directory / RECORD, self.directory})
-        write_durably([(self.directory / COMPLETE, _as_json(self.metrics))])
+        write_durably([(self.directory / COMPLETE, metrics)])
         (self.directory / STATE).unlink(missing_ok=True)
 
     def note(self, warning: str) -> None:

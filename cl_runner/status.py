@@ -1,16 +1,18 @@
 """Where each job of a sweep stands, by what its directory and the cluster tell."""
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from cl_runner.errors import DamagedError
 from cl_runner.files import COMPLETE, FAILED, has_failed, is_complete, position_of, run_directories
 from cl_runner.locks import is_locked
+from cl_runner.plain_text import printable
+from cl_runner.reading import SETTINGS, parse_json, read_bytes, read_tail
 from cl_runner.submissions import FOLDER, Place, last_line, log_of, places, recorded
 
-State = Literal["finished", "running", "waiting", "failed", "lost", "unknown"]
+State = Literal["finished", "running", "waiting", "failed", "lost", "unknown", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ def statuses(sweep: Path) -> list[JobStatus]:
     """Every job in and below the directory of a sweep that has a directory.
 
     A job is lost if it is neither finished nor failed, nothing computes it, and nothing will unless it is started
-    again. It is unknown if only SLURM, which does not answer, or another machine could tell.
+    again. It is unknown if only SLURM, which does not answer, or another machine could tell. What cannot be read is
+    among them, be it a job's or not.
     """
     submissions = recorded(sweep)
     # The latest submission of a job counts.
@@ -37,10 +40,18 @@ def statuses(sweep: Path) -> list[JobStatus]:
     def of_task() -> dict[str, Place]:
         return places(sweep, submissions)
 
-    found = []
-    for directory in run_directories([sweep]):
+    found: list[JobStatus] = []
+
+    def unread(directory: Path, reason: str) -> None:
+        found.append(JobStatus(directory, "unreadable", task_of.get(str(directory.relative_to(sweep)), ""), reason))
+
+    for directory in run_directories([sweep] if sweep.exists() else [], unread):
         task = task_of.get(str(directory.relative_to(sweep)), "")
-        known = _by_itself(directory)
+        try:
+            known = _by_itself(directory)
+        except OSError as error:
+            unread(directory, error.strerror or str(error))
+            continue
         # The cluster is asked if there is need to, which may take a while.
         state, words = known or _by_cluster(sweep, directory, task, of_task().get(task))
         found.append(JobStatus(directory, state, task, words))
@@ -63,7 +74,7 @@ def _by_cluster(sweep: Path, directory: Path, task: str, place: Place | None) ->
         return "lost", submitted + _last_state(directory)
     if place.state == "ended":
         # That it ended, which srun says last, is known.
-        lines = [line for line in _text(log_of(sweep, task)).splitlines() if not line.startswith("srun: ")]
+        lines = [line for line in read_tail(log_of(sweep, task)).splitlines() if not line.startswith("srun: ")]
         said = last_line("\n".join(lines))
         return "lost", "; ".join(filter(None, [place.words, said, _last_state(directory)]))
     if place.state == "running" and place.words:
@@ -74,16 +85,17 @@ def _by_cluster(sweep: Path, directory: Path, task: str, place: Place | None) ->
 
 def reason_of(directory: Path) -> str:
     """Why the run in `directory` failed, in one line."""
+    file = directory / FAILED
     try:
-        content = json.loads((directory / FAILED).read_text(encoding="utf-8"))
-        return " ".join(str(content["reason"]).split())
-    except (OSError, ValueError, KeyError, TypeError):
+        content = parse_json(file, read_bytes(file, SETTINGS))
+        return printable(" ".join(str(content["reason"]).split()))
+    except (DamagedError, LookupError, TypeError):
         return f"{FAILED} cannot be read"
 
 
 def _progress(directory: Path) -> str:
     """The last epoch that was recorded."""
-    row = last_line(_text(directory / "training.csv")).split(",")
+    row = last_line(read_tail(directory / "training.csv")).split(",")
     return f"task {row[0]}, epoch {row[1]}" if len(row) > 1 and row[0].isdigit() else "starting"
 
 
@@ -95,10 +107,3 @@ def _last_state(directory: Path) -> str:
     else:
         saved = f"saved in task {position[0] + 1}, epoch {position[1] + 1}"
     return "; ".join([*damaged, saved])
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -40,6 +40,8 @@ _MEMORY, _MEMORY_OF_GPU = 4 * _GIB, 16 * _GIB
 _ANY_NUMBER = 100_000
 # Seconds between two looks at what is submitted: the first, and at most.
 _FIRST_LOOK, _LAST_LOOK = 1.0, 15.0
+# States of a job that is looked at once more, and then given up.
+_GONE = ("lost", "unreadable")
 
 
 def launch(
@@ -208,11 +210,11 @@ def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
                 progress.done()
             elif status.state == "failed":
                 prepared.failed(left[status.directory], status.words)
-            elif status.state == "lost" and status.directory in suspects:
-                prepared.failed(left[status.directory], f"lost: {status.words}")
+            elif status.directory in suspects and status.state in _GONE:
+                prepared.failed(left[status.directory], f"{status.state}: {status.words}")
             else:
                 continue
             del left[status.directory]
         # A shared file system may show what a job wrote some seconds after its end.
-        suspects = {status.directory for status in found if status.state == "lost"}
+        suspects = {status.directory for status in found if status.state in _GONE}
         progress.waiting(Counter(status.state for status in found if status.directory in left))

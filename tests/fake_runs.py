@@ -10,6 +10,33 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from cl_runner import record
+from cl_runner.metrics import SCORES, ScoreName, continual_metrics
+from cl_runner.plain_settings import checked_settings
+
+_DEFAULTS = """
+benchmark: {name: permuted_digits, family: permuted, dataset: digits, tasks: 2, classes_per_task: 10, scenario: domain,
+  normalize: true, train_samples: null, test_samples: null}
+model: {name: mlp, hidden: [100, 100], activation: relu}
+train: {epochs: 10, first_epochs: null, iterations: null, batch_size: 32, optimizer: adam, learning_rate: 0.001,
+  momentum: 0.0, weight_decay: 0.0, curve_points: 10}
+fisher: {estimator: exact, samples: null, batch_size: 128}
+method: {name: ewc, joint: false, penalty: none, ewc_lambda: 0.0, update: sum, gamma: 1.0, alpha: 0.5, mask: none,
+  mask_source: latest, unit: parameter, soft: false, l1_lambda: 0.0}
+checkpoint: {minutes: 5.0}
+data_dir: ${oc.env:CL_RUNNER_DATA,data}
+freeze: 0.0
+seed: 0
+device: auto
+plots: auto
+threads: null
+"""
+REGRESSION = {
+    "benchmark.name": "regression",
+    "benchmark.family": "regression",
+    "benchmark.dataset": "curve",
+    "benchmark.classes_per_task": 1,
+}
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"penalty": "none", "mask": "none", "ewc_lambda": 0.0},
     "ewc": {"penalty": "ewc", "mask": "none", "ewc_lambda": 10.0},
@@ -20,22 +47,18 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def write_config(directory: Path, method: str, seed: int, settings: Mapping[str, Any]) -> None:
     """A config of `settings` with dotted keys; `directory` is then an unfinished run."""
-    config: dict[str, Any] = {
-        "benchmark": {"name": "permuted_digits", "tasks": 2, "train_samples": None},
-        "model": {"name": "mlp", "hidden": [100, 100]},
-        "train": {"epochs": 10, "learning_rate": 0.001},
-        "method": {"name": method, **METHODS[method]},
-        "freeze": 0.0,
-        "seed": seed,
-        "device": "auto",
-        "threads": None,
-        "data_dir": "${oc.env:CL_RUNNER_DATA,data}",
-    }
+    named = {f"method.{key}": value for key, value in METHODS[method].items()}
+    config = _config({"method.name": method, **named, "seed": seed, **settings})
+    (directory / ".hydra").mkdir(parents=True)
+    (directory / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def _config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(_DEFAULTS)
     for key, value in settings.items():
         group, _, name = key.rpartition(".")
         (config[group] if group else config)[name] = value
-    (directory / ".hydra").mkdir(parents=True)
-    (directory / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    return config
 
 
 def write_run(
@@ -46,10 +69,17 @@ def write_run(
     metrics: Mapping[str, float | None] | None = None,
     **settings: Any,
 ) -> Path:
-    """A finished run on two tasks; keys of `settings` have `__` for a dot. Metrics not given follow from `accuracy`."""
+    """A finished run on two tasks; keys of `settings` have `__` for a dot.
+
+    All follows from `accuracy`, but for the metrics given: null, or what was learned or forgotten.
+    """
     write_config(directory, method, seed, _dotted(settings))
-    matrix = np.array([[0.9, 0.1], [2 * accuracy - 0.8, 0.8]])
-    _write_results(directory, "accuracy", matrix, matrix[1, 0] - 0.9, metrics)
+    if settings.get("benchmark__tasks") == 1:
+        matrix = np.array([[0.1], [accuracy]])
+    else:
+        first = min(max(2 * accuracy - 0.8, 0), 1)
+        matrix = np.array([[0.1, 0.1], [0.9, 0.1], [first, 2 * accuracy - first]])
+    write_results(directory, "accuracy", matrix, metrics)
     return directory
 
 
@@ -62,10 +92,9 @@ def write_regression_run(
     **settings: Any,
 ) -> Path:
     """The same as `write_run`, of a run that is scored by its mean squared error: 0.01 on a task just learned."""
-    benchmark = {"benchmark.name": "regression", "benchmark.family": "regression", "benchmark.dataset": "curve"}
-    write_config(directory, method, seed, benchmark | _dotted(settings))
-    matrix = np.array([[0.01, 1.0], [2 * mse - 0.01, 0.01]])
-    _write_results(directory, "mse", matrix, 0.01 - matrix[1, 0], metrics)
+    write_config(directory, method, seed, REGRESSION | _dotted(settings))
+    matrix = np.array([[1.0, 1.0], [0.01, 1.0], [2 * mse - 0.01, 0.01]])
+    write_results(directory, "mse", matrix, metrics)
     return directory
 
 
@@ -73,25 +102,61 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key.replace("__", "."): value for key, value in settings.items()}
 
 
-def _write_results(
-    directory: Path,
-    score: str,
-    matrix: NDArray[np.float64],
-    transfer: float,
-    metrics: Mapping[str, float | None] | None,
+def write_results(
+    directory: Path, score: ScoreName, matrix: NDArray[np.float64], metrics: Mapping[str, float | None] | None = None
 ) -> None:
-    found = {
-        f"average_{score}": matrix[1].mean(),
-        f"learning_{score}": matrix.diagonal().mean(),
-        "backward_transfer": transfer,
-        "forward_transfer": 0.0,
-        "average_forgetting": -transfer,
-    }
-    rows = [[1, *matrix[0].tolist()], [2, *matrix[1].tolist()]]
-    _write_table(directory / f"{score}_matrix.csv", ["after_task", "task_1", "task_2"], rows)
-    bins = [[task, layer, -3 + 0.25 * k, 10 + k] for task in (1, 2) for layer in (0, 1) for k in range(4)]
+    """What a finished run with this matrix `(T + 1, T)` leaves, as far as reports read it, of three layers."""
+    given = dict(metrics or {})
+    learned, forgotten = given.get(f"learning_{score}"), given.get("average_forgetting")
+    if learned is not None:
+        matrix[1, 0] = matrix[2, 1] = learned
+    if forgotten is not None and score == "mse":
+        matrix[2, 0] = matrix[1, 0] + forgotten
+    elif forgotten is not None:
+        matrix[1, 0] = matrix[2, 0] + forgotten
+    null = [name for name, value in given.items() if value is None]
+    tasks = range(1, matrix.shape[1] + 1)
+    rows = [
+        [after, task, f"{matrix[after, task - 1]:.7g}", 0.5, 10**6] for after in range(len(matrix)) for task in tasks
+    ]
+    _write_table(directory / f"{score}.csv", ["after_task", "eval_task", score, "loss", "samples"], rows)
+    _write_table(
+        directory / f"{score}_matrix.csv",
+        ["after_task", *(f"task_{task}" for task in tasks)],
+        [[after, *(f"{value:.7g}" for value in matrix[after])] for after in tasks],
+    )
+    # All of the last layer's significance is zero.
+    bins = [[task, layer, -3 + 0.25 * k, 10 + k] for task in tasks for layer in (0, 1) for k in range(4)]
     _write_table(directory / "significance_histograms.csv", ["task", "layer", "low", "count"], bins)
-    (directory / "metrics.json").write_text(json.dumps({**found, **(metrics or {}), "per_task": {}}))
+    known, none = [-2.5, -2.5, -3, -2.1, 4 / 50], ["", "", "", "", 1]
+    _write_table(
+        directory / "significance.csv",
+        ["task", "layer", "mode", "median", "p5", "p95", "zero_share"],
+        [[task, layer, *(none if layer == 2 else known)] for task in tasks for layer in range(3)],
+    )
+    _write_table(
+        directory / "layers.csv",
+        ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
+        [[task, layer, 50, 0, 0, 1] for task in tasks for layer in range(3)],
+    )
+    (directory / "metrics.json").write_text(json.dumps(continual_metrics(matrix, score) | dict.fromkeys(null)))
+
+
+def write_record(directory: Path) -> None:
+    """The record of a finished run: its settings as Hydra wrote them, or others, and its files' checksums."""
+    stored = directory / ".hydra" / "config.yaml"
+    if stored.exists():
+        config = yaml.safe_load(stored.read_text())
+    else:
+        regression = REGRESSION if (directory / "mse.csv").exists() else {}
+        (table,) = (directory / f"{score}.csv" for score in SCORES if (directory / f"{score}.csv").exists())
+        with table.open() as file:
+            tasks = max(int(row["after_task"]) for row in csv.DictReader(file))
+        config = _config({**regression, "benchmark.tasks": tasks})
+    record.write_record(directory, record.Record(checked_settings(config)))
+    metrics = directory / "metrics.json"
+    metrics.write_text(json.dumps({"format": record.FORMAT, **json.loads(metrics.read_text())}))
+    record.complete(directory, {}, metrics.read_bytes())
 
 
 def write_failure(directory: Path, reason: str) -> None:

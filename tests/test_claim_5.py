@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_runs import write_record, write_results
 from findings import claim_5
 from safetensors.torch import save_file
 
@@ -21,15 +22,16 @@ def results(folder: Path, score: Scores, noise: float) -> pd.DataFrame:
     for method, source, seed in product(claim_5.MASKS, claim_5.SOURCES, range(10)):
         directory = folder / f"{method}-{source}-{seed}"
         (directory / "masks").mkdir(parents=True)
-        for task in (2, 3):
+        write_results(directory, "mse", np.ones((4, 3)))
+        for task in (1, 2, 3):
             # Of four frozen parameters half are the same, unless the source is the union.
-            frozen = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]) if task == 2 else torch.tensor([1, 1, 0, 0, 0, 0, 1, 1])
+            frozen = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]) if task < 3 else torch.tensor([1, 1, 0, 0, 0, 0, 1, 1])
             mask = torch.where(torch.arange(8) < 4, 0, frozen) if source == "union" else frozen
-            layer = {"layers.0.weight": mask[:6].view(3, 2).byte(), "layers.0.bias": mask[6:].byte()}
+            layer = {"layers.0.weight": mask[:6].view(2, 3).byte(), "layers.0.bias": mask[6:].byte()}
             save_file(layer, directory / "masks" / f"task_{task}.safetensors")
         frozen_share = 60 if source == "union" else 50
-        (directory / "metrics.json").write_text("{}")
         (directory / "layers.csv").write_text(f"task,layer,parameters,frozen\n3,0,100,{frozen_share}\n")
+        write_record(directory)
         value = score(method, source, seed) + source_of_noise.normal(0, noise)
         rows += [(str(directory), seed, 2, task, value, method, 0.5, "empirical", source) for task in (1, 2)]
     columns = ["directory", "seed", "after_task", "eval_task", "score", *claim_5._KEYS]

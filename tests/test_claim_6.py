@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_runs import write_record, write_results
 from findings import claim_6
 from findings.global_or_layerwise import Condition, conditions, counted, problems
 from findings.mask_causes import advice, by_room, of_layers, of_not_learning, of_outputs, own_outputs
@@ -37,7 +39,7 @@ def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.D
                 continue
             directory = folder / preset / str(number)
             (directory / "masks").mkdir(parents=True)
-            (directory / "metrics.json").touch()
+            write_results(directory, "accuracy", np.full((TASKS + 1, TASKS), 0.5))
             own = {task: 4 * (task - 1) if value == "task" else 12 for task in range(2, TASKS + 1)}
             counts = "".join(f"{task},0,100,25\n{task},1,12,{frozen}\n" for task, frozen in own.items())
             (directory / "layers.csv").write_text("task,layer,parameters,frozen\n" + counts)
@@ -47,6 +49,7 @@ def sweeps(folder: Path, ahead: Callable[[str, float], float]) -> dict[str, pd.D
             for task in range(1, TASKS + 1):
                 file = directory / "masks" / f"task_{task}.safetensors"
                 save_file({f"layers.0.{name}": part for name, part in mask.items()}, file)
+            write_record(directory)
             # Seeds differ evenly in both directions, so that where `ahead` is 0 nothing is clear.
             gap = ahead(value, freeze) + 0.001 * (-1) ** seed
             level = 0.7 + gap * (method == "global_mask") - 0.2 * (unused == "counted" and freeze == 0.9)

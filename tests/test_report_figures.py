@@ -113,19 +113,21 @@ def test_what_a_run_lacks_is_noted(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path / str(seed), 0.5, seed)
     (tmp_path / "0" / "significance_histograms.csv").unlink()
-    (tmp_path / "0" / "accuracy_matrix.csv").write_text("after_task,task_1\n")
     (tmp_path / "1" / "significance_histograms.csv").write_text("task,layer,low,count\n1,a,b,c\n")
-    (section,) = draw_sections(summary_of(tmp_path))
+    summary = summary_of(tmp_path)
+    (tmp_path / "0" / "accuracy.csv").write_text("after_task,eval_task,accuracy,loss,samples\n")
+    (section,) = draw_sections(summary)
     assert [drawing.name for drawing in section.drawings][-1] == "accuracy_matrices"
     matrix, histograms = section.notes
-    assert matrix.startswith(f"accuracy_matrix.csv is missing or damaged in {tmp_path / '0'}:")
+    assert matrix.startswith(f"accuracy.csv is missing or damaged in {tmp_path / '0'}:")
     assert histograms.startswith(f"significance_histograms.csv is missing or damaged in {tmp_path / '0'} and 1 more:")
+    assert matrix.endswith("(accuracy.csv: it has not a line for each task after each number of tasks).")
 
 
 def test_tables_of_a_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", 0.6)
-    np.testing.assert_allclose(score_matrix(run / "accuracy_matrix.csv"), [[0.9, 0.1], [0.4, 0.8]])
-    histograms = significance_histograms(run / "significance_histograms.csv")
+    np.testing.assert_allclose(score_matrix(run), [[0.9, 0.1], [0.4, 0.8]])
+    histograms = significance_histograms(run)
     assert histograms["count"].sum() == 4 * (10 + 11 + 12 + 13)
 
 
@@ -158,9 +160,7 @@ def test_a_single_run(tmp_path: Path) -> None:
 
 
 def test_one_task_has_nothing_to_forget(tmp_path: Path) -> None:
-    nothing = dict.fromkeys(["backward_transfer", "forward_transfer", "average_forgetting"])
-    run = write_run(tmp_path / "a", 0.9, metrics=nothing)
-    (run / "accuracy_matrix.csv").write_text("after_task,task_1\n1,0.9\n")
+    write_run(tmp_path / "a", 0.9, benchmark__tasks=1)
     (section,) = draw_sections(summary_of(tmp_path))
     names = [drawing.name for drawing in section.drawings]
     assert names == ["ranking", "accuracy_over_tasks", "accuracy_matrices", "significance"]

@@ -184,7 +184,7 @@ def test_what_was_pooled_and_what_was_left_alone(tmp_path: Path) -> None:
     keys, follows = distinguishing(found.table, found.settings)
     assert pooled_over(found.table, found.settings, keys, follows) == []
     assert pooled_over(found.table, found.settings, ["method"], follows) == ["freeze"]
-    assert pooled_over(found.table, found.settings, [], follows) == ["freeze", "method"]
+    assert pooled_over(found.table, found.settings, [], follows) == ["method", "freeze"]
     lines = comparison_in_words(compare(found.table, found.settings, "method=ewc", "method=global_mask"))
     assert lines[0] == "1 pair over 1 seed, which agree in seed."
     assert lines[1].startswith("Each side is averaged over freeze")

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from cl_runner.errors import ConfigError
 from cl_runner.files import write_atomically
+from cl_runner.plain_text import printable
 from cl_runner.report.collect import Runs, collect
 from cl_runner.report.comparison import compare
 from cl_runner.report.gallery import Section, draw_sections
@@ -65,7 +66,7 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     facts = {name: text for name, text in facts.items() if text}
     fixed = in_common(runs, found.settings)
     html = page(summary, verdicts, sections, found.left_out, remarks, comparison, facts, fixed)
-    out = options.out or options.folders[0] / "report"
+    out = options.out or _beside(options.folders[0])
     swept = varying(runs, [key for key in found.settings if key != "seed"])
     tables = {"runs": runs[["directory", "seed", *swept, *summary.score.metrics]], "summary": summary.table}
     if comparison:
@@ -80,7 +81,8 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     said = console if options.format == "table" else notes
     show_left_out(said, found.left_out, [*repeated, *remarks])
     said.print(
-        f"\nreport in [bold]{escape(str(out))}[/bold]: report.html, summary.csv, runs.csv and more", soft_wrap=True
+        f"\nreport in [bold]{escape(printable(str(out)))}[/bold]: report.html, summary.csv, runs.csv and more",
+        soft_wrap=True,
     )
 
 
@@ -89,6 +91,18 @@ def _names_folder(options: Namespace) -> bool:
     conditions = [*options.where, *(options.compare or [])]
     keys = [*re.split(r"[,\s]", options.group_by or ""), *(word for text in conditions for word in text.split())]
     return any(key.partition("=")[0] == FOLDER for key in keys)
+
+
+def _beside(folder: Path) -> Path:
+    """The folder for the report of what is in `folder`.
+
+    Raises:
+        ConfigError: it leads elsewhere, where whoever made the folder may not be meant to write.
+    """
+    out = folder / "report"
+    if out.is_symlink():
+        raise ConfigError(f"{out}: got a link to {out.readlink()}, allowed: a folder; --out writes anywhere")
+    return out
 
 
 def _found(folders: Sequence[Path], by_folder: bool, notes: Console) -> Runs:
@@ -105,8 +119,9 @@ def _found(folders: Sequence[Path], by_folder: bool, notes: Console) -> Runs:
 def _write(out: Path, html: str, tables: dict[str, pd.DataFrame], sections: Sequence[Section]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        write_atomically(out / f"{name}.csv", table.to_csv(index=False).encode())
-    write_atomically(out / "runs.parquet", tables["runs"].to_parquet(index=False))
+        write_atomically(out / f"{name}.csv", as_text(table, "csv").encode())
+    runs = tables["runs"].map(lambda value: printable(value) if isinstance(value, str) else value)
+    write_atomically(out / "runs.parquet", runs.to_parquet(index=False))
     for drawing in (drawing for section in sections for drawing in section.drawings):
         write_atomically(out / f"{drawing.name}.svg", drawing.svg.encode())
         write_atomically(out / f"{drawing.name}.png", drawing.png)

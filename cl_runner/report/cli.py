@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from cl_runner.errors import ConfigError, RunError, from_system
 from cl_runner.output import lost_output, shield
+from cl_runner.plain_text import printable
 from cl_runner.report.scores import METRICS
 
 
@@ -60,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {from_system(error)}", file=sys.stderr)
+        print(f"error: {printable(str(from_system(error)))}", file=sys.stderr)
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
+from cl_runner.plain_text import printable
 from cl_runner.plotting import plain_style
 
 # Okabe & Ito's colours, but for black and yellow, which vanish on one of the two backgrounds.
@@ -23,6 +25,8 @@ MARKERS = "osD^vPX"
 _LINES = ["-", "--", ":", "-."]
 # Looks black in a PNG and is replaced by the colour of the page's text in an SVG.
 INK = "#010203"
+# Follows, as a pattern, what is in a tag and not in the text of a figure, whose brackets are written otherwise.
+IN_A_TAG = "(?=[^<>]*>)"
 # Inches that a phone still shows as a whole.
 NARROW = 5.2
 _STYLE: dict[Any, Any] = {
@@ -53,6 +57,25 @@ class Drawing:
     wide: bool
 
 
+def plain(text: str, most: int = 100) -> str:
+    """`text` of somebody else's in a figure: as it is, but cut where it is long, and of letters that can be seen.
+
+    To matplotlib dollars begin a formula, and a name that begins with `_` is to stay out of a legend.
+    """
+    text = shortened(printable(text), most)
+    return without_formulas(f" {text}" if text.startswith("_") else text)
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """At most so many letters of `text`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def without_formulas(text: str) -> str:
+    """`text` with dollars that begin none."""
+    return text.replace("$", "\\$")
+
+
 def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     """An empty figure, of inches; to be made within `style()`, as colours are given to what is drawn then."""
     return Figure(figsize=(width, height), layout=layout)
@@ -74,14 +97,16 @@ def finish(figure: Figure, name: str, title: str, subtitle: str, caption: str) -
     """The figure as SVG, with text as text and `currentColor` as ink, and as PNG on white."""
     titled(figure, title, subtitle)
     svg, png = io.StringIO(), io.BytesIO()
-    with plain_style({**_STYLE, "svg.hashsalt": name}):
+    with plain_style({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # A browser has others than the font of the PNG.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(
             svg, format="svg", transparent=True, metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"])
         )
         figure.savefig(png, format="png", dpi=110)
-    text = svg.getvalue().replace(INK, "currentColor")
+    text = re.sub(f"{INK}{IN_A_TAG}", "currentColor", svg.getvalue())
     # Figures stand in one page: what one refers to must not lie in another.
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(rf'(\bid="|href="#|url\(#){IN_A_TAG}', rf"\g<1>{name}-", text)
     return Drawing(name, title, caption, text, png.getvalue(), figure.get_figwidth() > 7)
 
 

@@ -22,9 +22,12 @@ from cl_runner.report.drawing import (
     looks,
     lowest_labelled,
     new_figure,
+    plain,
     sample_sizes,
+    shortened,
     style,
     with_intervals,
+    without_formulas,
 )
 from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.scores import Score
@@ -39,7 +42,7 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
     """The best settings, one below the other: mean, interval and the single seeds."""
     metric, score, words = part.metric, part.score, part.metric.replace("_", " ")
     table = part.table[part.table[metric].notna()][:_RANKED]
-    names, seeds = part.labels(), seed_means(part.runs, ["setting"], [metric])
+    names, seeds = part.labels().map(shortened).map(without_formulas), seed_means(part.runs, ["setting"], [metric])
     with style():
         figure = new_figure(min(10.0, 3.4 + 0.08 * max(map(len, names[table.index]))), 1.6 + 0.27 * len(table))
         axes = figure.add_subplot()
@@ -65,7 +68,7 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
 
 def draw_over_tasks(part: Summary, matrices: Mapping[int, NDArray[np.float64]], suffix: str = "") -> Drawing:
     """The score on the tasks so far after each task; `matrices` `(n, T, T)` of the seeds, by setting."""
-    names, ways = part.labels(), looks([part.method[setting] for setting in matrices], part.methods)
+    names, ways = part.labels().map(plain), looks([part.method[setting] for setting in matrices], part.methods)
     score = part.score
     with style():
         figure = new_figure(NARROW, 3.7)
@@ -100,7 +103,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
         for axes, mean, (setting, stack) in zip(grid, means, matrices.items(), strict=False):
             mesh = _heat_map(axes, mean, score, norm)
             count = runs_in_words(len(stack), "seed").replace(" ", "\u00a0")
-            axes.set_title(textwrap.fill(f"{names[setting]} ({count})", 28), fontsize=9)
+            axes.set_title(without_formulas(textwrap.fill(f"{shortened(names[setting])} ({count})", 28)), fontsize=9)
         for axes in grid[len(matrices) :]:
             axes.set_visible(False)
         figure.colorbar(mesh, ax=list(grid), label=f"test {score.label(score.name)}", shrink=0.8)
@@ -113,7 +116,7 @@ def draw_matrices(part: Summary, matrices: Mapping[int, NDArray[np.float64]], su
 
 def draw_significance(part: Summary, histograms: Mapping[int, pd.DataFrame], suffix: str = "") -> Drawing:
     """Histograms of log10 significance by layer; `histograms` have the counts of all tasks and runs, by setting."""
-    names, ways = part.labels(), looks([part.method[setting] for setting in histograms], part.methods)
+    names, ways = part.labels().map(plain), looks([part.method[setting] for setting in histograms], part.methods)
     layers = sorted({layer for counts in histograms.values() for layer in counts["layer"]})
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
@@ -168,7 +171,7 @@ def draw_tradeoff(part: Summary, suffix: str = "") -> Drawing:
             x, y = rows[right], rows[up]
             axes.plot([rows[f"{right}_low"], rows[f"{right}_high"]], [y, y], color=colour, alpha=0.3, lw=1.2)
             axes.plot([x, x], [rows[f"{up}_low"], rows[f"{up}_high"]], color=colour, alpha=0.3, lw=1.2)
-            axes.plot(x, y, marker, color=colour, ms=6, label=method or "a setting")
+            axes.plot(x, y, marker, color=colour, ms=6, label=plain(method) or "a setting")
         order = forgotten[front].sort_values().index
         axes.plot(forgotten[order], learned[order], color=INK, lw=1, ls="--", label="Pareto front", zorder=1)
         # Settings that came out the same have one point, and one label.

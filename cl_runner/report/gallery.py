@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cl_runner.errors import DamagedError
+from cl_runner.recorded import RunFiles
 from cl_runner.report.drawing import Drawing
 from cl_runner.report.figures import (
     chosen,
@@ -60,8 +62,7 @@ def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:
     drawings += [draw_sweep(part, key, suffix) for key in varying(part.table, part.keys) if key != "method"]
     if part.table["average_forgetting"].notna().any():
         drawings.append(draw_tradeoff(part, suffix))
-    name = f"{part.score.name}_matrix.csv"
-    recorded = _read(part, chosen(part, _MATRICES), name, score_matrix, notes)
+    recorded = _read(part, chosen(part, _MATRICES), f"{part.score.name}.csv", score_matrix, notes)
     matrices = {setting: _by_seed(found) for setting, found in recorded.items()}
     curves = {setting: matrices[setting] for setting in chosen(part, _CURVES) if setting in matrices}
     if matrices:
@@ -73,26 +74,23 @@ def draw_problem(part: Summary, suffix: str) -> tuple[list[Drawing], list[str]]:
     return drawings, notes
 
 
-def score_matrix(file: Path) -> NDArray[np.float64]:
-    """The matrix `(T, T)` in a run's file: row after task i, column on task j.
+def score_matrix(directory: Path) -> NDArray[np.float64]:
+    """The matrix `(T, T)` of a run: row after task i, column on task j.
 
     Raises:
-        OSError, ValueError: it is missing or damaged.
+        DamagedError: it is missing or damaged.
     """
-    matrix = pd.read_csv(file, index_col="after_task").to_numpy(dtype=float)
-    if not matrix.size or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError("not square")
-    return matrix
+    return RunFiles(directory).scores.matrix[1:]
 
 
-def significance_histograms(file: Path) -> pd.DataFrame:
-    """The rows `task, layer, low, count` in a run's file.
+def significance_histograms(directory: Path) -> pd.DataFrame:
+    """The rows `task, layer, low, count` of a run.
 
     Raises:
-        OSError, ValueError: they are missing or damaged.
+        DamagedError: they are missing or damaged.
     """
-    columns = {"task": int, "layer": int, "low": float, "count": int}
-    return pd.read_csv(file, dtype=columns, usecols=list(columns))
+    whole = dict.fromkeys(("task", "layer", "count"), int)
+    return pd.DataFrame(RunFiles(directory).table("significance_histograms.csv")).astype(whole)
 
 
 def _read(
@@ -102,19 +100,21 @@ def _read(
     is left out.
     """
     found: dict[int, list[tuple[int, _Content]]] = {}
-    missing = []
+    missing: list[tuple[str, DamagedError]] = []
     for setting in settings:
         of_setting = part.runs[part.runs["setting"] == setting]
         for directory, seed in zip(of_setting["directory"], of_setting["seed"], strict=True):
             try:
-                found.setdefault(setting, []).append((seed, read(Path(directory) / name)))
-            except (OSError, ValueError):
-                missing.append(directory)
+                found.setdefault(setting, []).append((seed, read(Path(directory))))
+            except DamagedError as error:
+                missing.append((str(directory), error))
         if not found.get(setting):
             found.pop(setting, None)
     if missing:
+        first, damage = missing[0]
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        notes.append(f"{name} is missing or damaged in {missing[0]}{more}: the figure lacks these runs.")
+        reason = damage.within(Path(first))
+        notes.append(f"{name} is missing or damaged in {first}{more}: the figure lacks these runs ({reason}).")
     return found
 
 

@@ -9,8 +9,10 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from cl_runner.plain_text import printable
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
+from cl_runner.report.drawing import IN_A_TAG
 from cl_runner.report.gallery import Section
 from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.scores import Score
@@ -50,7 +52,9 @@ def page(
 
     `remarks` tell of runs of another score, and of versions that differ.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string((files("cl_runner.report") / "page.html").read_text(encoding="utf-8"))
     score = summary.score
     others = [name for name in score.metrics if name != summary.metric]
@@ -130,7 +134,12 @@ def _in_words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
+def _plain(value: object) -> object:
+    """What the page's template shows: a figure as it is, all else as text that can be seen, before it is escaped."""
+    return value if hasattr(value, "__html__") else printable(str(value))
+
+
 def _inline(svg: str) -> str:
     """The SVG as a part of HTML, which has no use for its prolog and its addresses of standards."""
-    svg = svg[svg.index("<svg") :].replace("xlink:href", "href")
-    return re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)
+    svg = re.sub(f"xlink:href{IN_A_TAG}", "href", svg[svg.index("<svg") :])
+    return re.sub(rf' (?:xmlns(?::xlink)?|version)="[^"]*"{IN_A_TAG}', "", svg)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cl_runner.config import INCIDENTAL, Config
 from cl_runner.errors import ConfigError
+from cl_runner.plain_text import printable
 
 NAMES = {"method.name": "method", "benchmark.name": "benchmark", "model.name": "model"}
 # What does not change the results, or is what a mean is taken over.
@@ -45,7 +46,7 @@ def shown(value: Any) -> str:
         return "null"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return str(value).lower() if str(value) in ("True", "False") else str(value)
+    return str(value).lower() if str(value) in ("True", "False") else printable(str(value))
 
 
 def as_column(values: Sequence[Any]) -> pd.Series:

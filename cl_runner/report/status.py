@@ -1,23 +1,28 @@
 """`cl-report --status`: where every job of a sweep stands, and the command that runs what is missing."""
 
-import shlex
+import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import HydraException
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cl_runner.directories import led
-from cl_runner.errors import ConfigError, WrongCommandError
+from cl_runner.errors import ConfigError, DamagedError, WrongCommandError
+from cl_runner.files import directories
 from cl_runner.overrides import quoted
+from cl_runner.plain_text import in_a_shell, printable
+from cl_runner.reading import SETTINGS, parse_yaml, read_bytes
 from cl_runner.status import JobStatus, State, statuses
 from cl_runner.submissions import damaged
 from cl_runner.terminal import in_ranges, print_whole
@@ -27,6 +32,8 @@ _SWEEP = "multirun.yaml"
 _COLUMNS = ["job", "state", "array_task", "words"]
 _STATES: tuple[State, ...] = get_args(State)
 _MISSING: tuple[State, ...] = ("failed", "lost")
+# More jobs than anybody begins, and fewer than fill the memory.
+_MOST_JOBS = 10**6
 
 
 def show_status(folders: Sequence[Path], form: str) -> None:
@@ -35,7 +42,10 @@ def show_status(folders: Sequence[Path], form: str) -> None:
     Raises:
         ConfigError: there is no sweep.
     """
-    sweeps = list(dict.fromkeys(file.parent for folder in folders for file in _sweeps(folder)))
+    unread: dict[Path, str] = {}
+    sweeps = list(dict.fromkeys(sweep for folder in folders for sweep in _sweeps(folder, unread)))
+    for place, reason in unread.items():
+        print(printable(f"unreadable {place}: {reason}"), file=sys.stderr)
     if not sweeps:
         raise ConfigError(f"--status: {' '.join(map(str, folders))} holds no sweep, allowed: the directory of one")
     for line in (line for sweep in sweeps for line in damaged(sweep)):
@@ -54,9 +64,10 @@ def show_status(folders: Sequence[Path], form: str) -> None:
         _show(console, sweep)
 
 
-def _sweeps(folder: Path) -> list[Path]:
-    own = folder / _SWEEP
-    return [own] if own.exists() else sorted(folder.rglob(_SWEEP))
+def _sweeps(folder: Path, unread: dict[Path, str]) -> list[Path]:
+    if (folder / _SWEEP).exists() or not folder.exists():
+        return [folder] if folder.exists() else []
+    return sorted(sweep for sweep, names in directories([folder], unread.setdefault) if _SWEEP in names)
 
 
 def _show(console: Console, sweep: Path) -> None:
@@ -65,7 +76,7 @@ def _show(console: Console, sweep: Path) -> None:
     counts = Counter(job.state for job in jobs)
     words = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
     words += [f"{len(never)} never begun"] if never else []
-    heading = f"[bold]{escape(str(sweep))}[/bold]: {len(jobs) + len(never)} jobs, {', '.join(words)}"
+    heading = f"[bold]{escape(printable(str(sweep)))}[/bold]: {len(jobs) + len(never)} jobs, {', '.join(words)}"
     console.print(heading, soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("jobs", max_width=60)
@@ -73,7 +84,7 @@ def _show(console: Console, sweep: Path) -> None:
         table.add_column(name, no_wrap=True)
     for (state, task, said), alike in groupby(_in_order(jobs), key=_alike):
         names = in_ranges(str(job.directory.relative_to(sweep)) for job in alike)
-        table.add_row(escape(names), state, task, escape(said))
+        table.add_row(*(escape(printable(text)) for text in (names, state, task, said)))
     if never:
         table.add_row(in_ranges(dict.fromkeys(never)), "never begun")
     print_whole(console, table)
@@ -84,11 +95,12 @@ def _show(console: Console, sweep: Path) -> None:
 def _asked(sweep: Path) -> tuple[list[list[str]], str]:
     """The overrides of each job of the sweep that was last started there, and its command line."""
     try:
-        asked = yaml.safe_load((sweep / _SWEEP).read_text(encoding="utf-8"))["hydra"]
+        asked = parse_yaml(sweep / _SWEEP, read_bytes(sweep / _SWEEP, SETTINGS))["hydra"]
         return _jobs(asked), command(sweep, asked)
-    except (yaml.YAMLError, LookupError, TypeError):
+    except (DamagedError, HydraException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         # Half of it was written, on a disk that was full.
-        return [], f"{sweep / _SWEEP} cannot be read: start the sweep by its command, with hydra.sweep.dir={sweep}"
+        again = in_a_shell(f"hydra.sweep.dir={quoted(str(sweep))}")
+        return [], f"{printable(str(sweep / _SWEEP))} cannot be read: start the sweep by its command, with {again}"
 
 
 def _never_begun(sweep: Path, jobs: Sequence[JobStatus], asked: Sequence[Sequence[str]]) -> list[str]:
@@ -120,15 +132,28 @@ def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
     sweeper = asked["sweeper"]
     if not sweeper["_target_"].endswith(GridSweeper.__name__):
         return []
+    params, grids, given = sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"]
+    for grid in grids.values() or [{}]:
+        if _values([*(f"{key}={value}" for key, value in {**params, **grid}.items()), *given]) > _MOST_JOBS:
+            raise ValueError(f"more than {_MOST_JOBS} jobs")
     # A `glob` matches what lies where the sweep found its presets.
     places = ConfigSearchPathImpl()
     for source in asked["runtime"]["config_sources"]:
         places.append(source["provider"], f"{source['schema']}://{source['path']}")
-    given = asked["overrides"]["task"]
     try:
-        return union_of_grids(sweeper["params"] or {}, sweeper["grids"] or {}, given, ConfigLoaderImpl(places))
+        return union_of_grids(params, grids, given, ConfigLoaderImpl(places))
     except (HydraException, WrongCommandError):
         return []
+
+
+def _values(overrides: Sequence[str]) -> float:
+    """The product of how many values each override has, of which none is made."""
+    values = [override.value() for override in OverridesParser.create().parse_overrides(list(overrides))]
+    ranges = [value for value in values if isinstance(value, RangeSweep)]
+    choices = [len(value.list) for value in values if isinstance(value, ChoiceSweep)]
+    return math.prod(choices) * math.prod(
+        max(1, abs(float(value.stop or 0) - float(value.start or 0)) / abs(float(value.step))) for value in ranges
+    )
 
 
 def command(sweep: Path, asked: Mapping[str, Any]) -> str:
@@ -136,6 +161,5 @@ def command(sweep: Path, asked: Mapping[str, Any]) -> str:
     given = [text for text in asked["overrides"]["hydra"] if not text.startswith(("hydra.mode=", "hydra.sweep.dir="))]
     added = [source["path"] for source in asked["runtime"]["config_sources"] if source["provider"] == "command-line"]
     folders = [part for path in added for part in ("--config-dir", path)]
-    return shlex.join(
-        ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={quoted(str(sweep))}"],
-    )
+    words = ["cl-run", "-m", *folders, *given, *asked["overrides"]["task"], f"hydra.sweep.dir={quoted(str(sweep))}"]
+    return " ".join(map(in_a_shell, words))

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from cl_runner.plain_text import slug
 from cl_runner.report.drawing import (
     NARROW,
     Drawing,
@@ -19,6 +20,7 @@ from cl_runner.report.drawing import (
     looks,
     lowest_labelled,
     new_figure,
+    plain,
     sample_sizes,
     style,
     with_intervals,
@@ -39,10 +41,12 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
     within = [other for other in others if other != split]
     table = table.assign(series=_series(table, within))
     firsts = table[~table["series"].duplicated()][:_LINES]
-    names = labels(firsts, within)
+    names = [plain(name) for name in labels(firsts, within)]
     methods = firsts["method"].map(shown).tolist() if "method" in within else [""] * len(firsts)
     ways = looks(methods, part.methods)
-    panels = [(shown(value), rows) for value, rows in table.groupby(split, sort=False, dropna=False)] if split else []
+    panels = (
+        [(plain(shown(value)), rows) for value, rows in table.groupby(split, sort=False, dropna=False)] if split else []
+    )
     panels = panels or [("", table)]
     with style():
         columns = min(3, len(panels))
@@ -69,7 +73,7 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
             scale.apply(axes)
             axes.set_title(panel, fontsize=10)
             faint_grid(axes)
-        lowest_labelled(grid, min(len(panels), _PANELS), columns, key)
+        lowest_labelled(grid, min(len(panels), _PANELS), columns, plain(key))
         for axes in grid[::columns]:
             axes.set_ylabel(score.label(metric))
         if len(names) > 1:
@@ -83,7 +87,8 @@ def draw_sweep(part: Summary, key: str, suffix: str = "") -> Drawing:
         count = table["series"].nunique()
         if count > len(names) or len(panels) > _PANELS:
             caption += f" Shown: {len(names)} of {count} lines, {min(len(panels), _PANELS)} of {len(panels)} panels."
-        return finish(figure, f"sweep_{key}{suffix}", f"{words.capitalize()} against {key}", subtitle, caption)
+        title = f"{words.capitalize()} against {plain(key)}"
+        return finish(figure, f"sweep_{slug(key)}{suffix}", title, subtitle, caption)
 
 
 def _draw_level(axes: Axes, mean: float, ends: NDArray[np.float64], shown_as: Look, label: str) -> None:
@@ -107,7 +112,7 @@ class _Axis:
 
     def apply(self, axes: Axes) -> None:
         if not self.numeric:
-            axes.set_xticks(range(len(self.values)), [shown(value) for value in self.values])
+            axes.set_xticks(range(len(self.values)), [plain(shown(value), 30) for value in self.values])
             axes.set_xlim(-0.5, len(self.values) - 0.5)
             return
         if log_spaced(self.values):

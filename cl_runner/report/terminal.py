@@ -1,6 +1,7 @@
 """The report in the terminal: a table for people, or the plain data for programs."""
 
 import json
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cl_runner.plain_text import cell, printable
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.settings import shown
@@ -24,14 +26,18 @@ from cl_runner.terminal import print_whole
 
 
 def as_text(data: pd.DataFrame, form: str) -> str:
-    """`data` as csv, json or markdown, at full precision; what is missing is empty, null in JSON."""
+    """`data` as csv, json or markdown, at full precision; what is missing is empty, null in JSON.
+
+    No field of a CSV file is a formula, and none of Markdown is markup.
+    """
     if form == "csv":
-        return data.to_csv(index=False)
+        fields = data.map(lambda value: cell(value) if isinstance(value, str) else value)
+        return fields.set_axis([*map(cell, data.columns)], axis=1).to_csv(index=False)
     if form == "json":
         records = data.astype(object).where(data.notna(), None).to_dict("records")
         return json.dumps(records, indent=2, allow_nan=False) + "\n"
-    cells = data.map(lambda value: "" if pd.isna(value) else shown(value).replace("|", "\\|"))
-    rows: list[list[str]] = [list(data.columns), ["---"] * len(data.columns), *cells.to_numpy().tolist()]
+    cells = data.map(lambda value: "" if pd.isna(value) else _unmarked(shown(value)))
+    rows: list[list[str]] = [[*map(_unmarked, data.columns)], ["---"] * len(data.columns), *cells.to_numpy().tolist()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -60,9 +66,9 @@ def show(
 def _table(summary: Summary, title: str, others: Sequence[str]) -> Table:
     """A row for each setting, with its metric and `others`, for which a narrow screen may have no room."""
     score = summary.score
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for key in ["", *summary.keys]:
-        table.add_column(key)
+        table.add_column(escape(key))
     counts = counts_shown(summary.table)
     for count in counts:
         table.add_column(count, justify="right")
@@ -92,4 +98,9 @@ def show_left_out(console: Console, left_out: Sequence[LeftOut], notes: Sequence
 
 
 def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(line, style=style or None, markup=False, highlight=False, soft_wrap=True)
+    text = "\n".join(map(printable, line.split("\n")))
+    console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
+
+
+def _unmarked(text: str) -> str:
+    return re.sub(r"[|<`]|\](?=\()", r"\\\g<0>", text)

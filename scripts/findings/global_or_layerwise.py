@@ -67,7 +67,7 @@ def clear(difference: Estimate) -> int:
 
 def problems(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The results by what is learned, by which network, of masks that leave outputs of tasks to come alone."""
-    return {name: rows[rows["method.unused"] == "free"] for name, rows in _by_problem(results).items()}
+    return {name: rows[rows["method.unused"] != "counted"] for name, rows in _by_problem(results).items()}
 
 
 def counted(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -41,7 +41,9 @@ def jobs(folder: Path) -> dict[Path, str]:
     common = set.intersection(*map(set, found))
     names = [" ".join(entry for entry in job if entry not in common) for job in found]
     places = {frozenset(overrides): directory for overrides, directory in led(folder)}
-    directories = [places.get(frozenset(job), folder / f"never begun {number}") for number, job in enumerate(found)]
+    # A sweep from before this was written down has the jobs' numbers.
+    unknown = "{}" if not places else "never begun {}"
+    directories = [places.get(frozenset(job), folder / unknown.format(number)) for number, job in enumerate(found)]
     return dict(zip(directories, names, strict=True))
 
 
