@@ -101,7 +101,7 @@ def test_leads_are_over_shared_seeds_and_positive_for_the_better(metric: str, le
     for seed in range(3):
         write_run(tmp_path / f"a{seed}", 0.8 + 0.01 * seed, seed, "ewc")
         write_run(tmp_path / f"b{seed}", 0.7 + 0.01 * seed, seed, "global_mask")
-        write_run(tmp_path / f"c{seed}", 0.8 + 0.01 * seed, seed, "ewc", freeze=0.5)
+        write_run(tmp_path / f"c{seed}", 0.8 + 0.01 * seed, seed, "ewc", train__weight_decay=0.5)
     write_run(tmp_path / "b9", 0.1, 9, "global_mask")
     found = collect([tmp_path])
     summary = summarise(found.table, distinguishing(found.table, found.settings)[0], metric)
