@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeConfig
+from fake_runs import write_run
 from test_cli import QUICK, Runner, cl_run
 from test_runner import Silent
 
@@ -149,6 +150,25 @@ def test_a_sweep_that_nobody_listens_to(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert is_complete(tmp_path / "s" / "0")
     assert is_complete(tmp_path / "s" / "1")
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "error"),
+    [
+        (">/dev/full", 1, "error: standard output: No space left on device\n"),
+        (">&-", 0, ""),
+        (">/dev/full 2>&-", 1, ""),
+    ],
+)
+def test_a_table_that_cannot_be_printed_is_what_was_asked_for(
+    redirected: str, code: int, error: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "0", 0.5)
+    (tmp_path / "multirun.yaml").touch()
+    report = "from cl_runner.report.cli import entry; entry()"
+    process = started(["-c", report, "--status", "."], tmp_path, redirected, **STRANGE)
+    assert process.communicate()[1] == error
+    assert process.returncode == code
 
 
 def test_figures_that_cannot_be_drawn_cost_no_results(
