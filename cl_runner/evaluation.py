@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_runner.batches import stacked
+from cl_runner.batches import filled, stacked, total, widths
 from cl_runner.benchmarks import Benchmark
 from cl_runner.stack import Stack
 
@@ -26,15 +26,14 @@ class Score:
 def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
     orders = benchmark.samples([task], train=False)
-    every_id, every_present = stacked(orders, stack.parameters)
-    size = max(1, _CHUNK // max(stack.layout.sizes))
-    found, losses = [], []
-    for ids, present in zip(every_id.split(size, 1), every_present.split(size, 1), strict=True):
+    sizes = widths(max(len(order) for order in orders), filled(_CHUNK // max(stack.layout.sizes)))
+    every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
+    score = loss = stack.parameters.new_zeros(stack.layout.runs)
+    for ids, present in zip(every_id.split(sizes, 1), every_present.split(sizes, 1), strict=True):
         inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
         outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], stack.per_row(ids), [task], seen, train=False)
         labels, present = stack.per_row(labels), stack.per_row(present)
-        found.append((benchmark.likelihood.score(outputs, labels) * present).sum(1))
-        losses.append((benchmark.likelihood.loss_and_signal(outputs, labels)[0] * present).sum(1))
+        score = score + total(benchmark.likelihood.score(outputs, labels), present)
+        loss = loss + total(benchmark.likelihood.loss_and_signal(outputs, labels)[0], present)
     samples = stack.per_row(torch.tensor([len(order) for order in orders]).to(every_id.device)).cpu()
-    score, loss = (torch.stack(parts).sum(0).cpu().double() / samples for parts in (found, losses))
-    return Score(score, loss, samples)
+    return Score(score.cpu().double() / samples, loss.cpu().double() / samples, samples)

@@ -20,7 +20,7 @@ from dataclasses import astuple
 import torch
 from torch import Tensor
 
-from cl_runner.batches import stacked
+from cl_runner.batches import filled, stacked, widths
 from cl_runner.benchmarks import Benchmark
 from cl_runner.config import FisherConfig
 from cl_runner.seeding import generator
@@ -51,7 +51,7 @@ def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: Fishe
     total = torch.zeros_like(stack.parameters)
     if config.estimator == "batched":
         longest = max(len(order) for order in orders)
-        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size or longest)
+        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size or filled(longest))
     else:
         _add_per_sample(total, stack, benchmark, task, orders, config.estimator, sources)
         counts = torch.tensor([float(len(order)) for order in orders])
@@ -94,10 +94,11 @@ def _add_per_sample(
     likelihood = benchmark.likelihood
     active = benchmark.active_outputs(task, task + 1)
     several = likelihood.rank(active) if estimator == "exact" else 1
-    size = max(1, _CHUNK // (several * max(stack.layout.sizes[1:])))
+    size = filled(_CHUNK // (several * max(stack.layout.sizes[1:])))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
-    columns = (part.split(size, 1) for part in (*stacked(orders, total), stacked(draws, total)[0]))
-    ragged = len({len(order) for order in orders}) > 1
+    sizes = widths(max(len(order) for order in orders), size)
+    ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
+    columns = (part.split(sizes, 1) for part in (*ids_and_present, uniforms))
     for ids, present, uniform in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
         outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
@@ -109,8 +110,7 @@ def _add_per_sample(
         else:
             labels = stack.per_row(benchmark.labels_of(ids, train=True))
             signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
-        if ragged:
-            signal.mul_(stack.per_row(present)[:, None, None])
+        signal.mul_(stack.per_row(present)[:, None, None])
         stack.add_squared_gradients(total, activations, stack.signals(activations, signal.flatten(2)))
 
 
@@ -118,7 +118,8 @@ def _add_batched(
     total: Tensor, stack: Stack, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
 ) -> Tensor:
     """Add the squared mean gradient of every batch; returns the number of batches of each stream, `(S,)`."""
-    columns = (part.split(size, 1) for part in stacked(orders, total))
+    sizes = widths(max(len(order) for order in orders), size)
+    columns = (part.split(sizes, 1) for part in stacked(orders, sum(sizes), total))
     for ids, present in zip(*columns, strict=True):
         activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
         outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)

@@ -107,8 +107,9 @@ class Layout:
         return buffer
 
     def totals(self, buffer: Tensor) -> Tensor:
-        """Sum of a buffer's elements over each run, `(R,)`."""
-        return torch.stack([part.flatten(1).sum(1) for layer in self.layers(buffer) for part in layer]).sum(0)
+        """Sum of a buffer's elements over each run, `(R,)`, in the same order whatever R is."""
+        first, *others = (part.flatten(1).sum(1) for layer in self.layers(buffer) for part in layer)
+        return sum(others, start=first)
 
     def select(self, buffer: Tensor, runs: Sequence[int]) -> Tensor:
         """A buffer of the layout for len(runs) networks, with copies of these runs' parts, which may repeat."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_runner.batches import stacked
+from cl_runner.batches import filled, stacked, total, widths
 from cl_runner.benchmarks import Benchmark
 from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
@@ -92,13 +92,15 @@ def train_task(
     """
     pools = benchmark.samples(tasks, train=True)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
-    size = config.batch_size or max(len(pool) for pool in pools)
+    longest = max(len(pool) for pool in pools)
+    size = config.batch_size or filled(longest)
     steps_an_epoch = math.ceil(len(pools[0]) / size)
     if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
         raise ValueError("runs that need different numbers of steps an epoch cannot share a stack")
     epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
+    sizes = widths(longest, size)
     optimizer = make_optimizer(stack.parameters, stack.gradient, config)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
@@ -125,12 +127,12 @@ def train_task(
         orders = [
             pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
         ]
-        epoch_ids, present = stacked(orders, stack.parameters)
+        epoch_ids, present = stacked(orders, sum(sizes), stack.parameters)
         epoch_labels = benchmark.labels_of(epoch_ids, train=True)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
-        epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(size, 1)], 1)
+        epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(sizes, 1)], 1)
         epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])
-        columns = (part.split(size, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
+        columns = (part.split(sizes, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
         batches = list(itertools.islice(zip(*columns, strict=True), steps - (number - 1) * steps_an_epoch))
         at = 0
         if moment and number == done + 1:
@@ -148,7 +150,7 @@ def train_task(
                 losses = epoch_losses[:, : at * size]
                 yield Moment(number - 1, at, generators, losses, optimizer.buffers, optimizer.count)
         trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
-        data_loss = ((epoch_losses * stack.per_row(present)).sum(1) / trained).cpu()
+        data_loss = (total(epoch_losses, stack.per_row(present)) / trained).cpu()
         penalty, l1 = (term.cpu() for term in method.terms())
         # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
         diverged = ~torch.isfinite(data_loss + penalty + stack.layout.totals(stack.parameters).cpu())

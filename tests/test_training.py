@@ -216,7 +216,8 @@ def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Datase
             seen.extend(ids.flatten().tolist())
             return super().inputs_of(ids, tasks, train=train)
 
-    config = make_config("train.epochs=2", "train.batch_size=50")
+    # A last batch of 32, which is not filled up.
+    config = make_config("train.epochs=2", "train.batch_size=133")
     _, stack = tiny_pair(config, tiny, [4])
     watched = Watched(config.benchmark, tiny, [4], dtype=torch.float64)
     list(train_task(stack, Method(stack, [config]), watched, 0, [0], config.train))
