@@ -157,6 +157,7 @@ class TrainConfig:
     learning_rate: float = field(metadata=_within(0, _STRENGTH, open_low=True))
     momentum: float = field(metadata=_within(0, 1, open_high=True))
     weight_decay: float = field(metadata=_within(0, _STRENGTH))
+    keep_optimizer: bool = field(metadata=_before(False))
     curve_points: int = field(metadata=_within(1, _MANY))
 
 

@@ -52,6 +52,9 @@ def idle_settings(config: Config) -> dict[str, str]:
         every_output = "freeze=0 freezes nothing"
     online = method.penalty == "online_ewc"
     summed, averaged = (f"method.penalty=online_ewc with method.update={update}" for update in ("sum", "average"))
+    forgotten = "each task of method.joint=true has a fresh network" if method.joint else ""
+    if train.optimizer == "sgd" and train.momentum == 0:
+        forgotten = "train.optimizer=sgd without train.momentum keeps nothing from step to step"
     idle = {
         "freeze": no_mask if method.mask == "none" else "",
         "method.mask": no_mask if method.mask != "none" else "",
@@ -69,6 +72,7 @@ def idle_settings(config: Config) -> dict[str, str]:
         "benchmark.angles": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "benchmark.max_angle": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
+        "train.keep_optimizer": forgotten,
         "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
     }
     return {key: reason for key, reason in idle.items() if reason}

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from cl_runner.benchmarks import Benchmark
-from cl_runner.stack import Stack
+from cl_runner.stack import Layout, Stack
 
 
 def outputs_in_use(benchmark: Benchmark, tasks: Sequence[int], seen: int) -> slice:
     """The outputs that count when the samples of `tasks` are trained on, `seen` tasks having begun."""
     each = [benchmark.active_outputs(task, seen) for task in tasks]
     return slice(min(part.start for part in each), max(part.stop for part in each))
+
+
+def clear_idle_outputs(layout: Layout, buffer: Tensor, used: slice) -> None:
+    """Set what a buffer `(R·P,)` holds for outputs out of use to zero, or False."""
+    weight, bias = layout.layers(buffer)[-1]
+    for rows in (slice(0, used.start), slice(used.stop, None)):
+        weight[:, rows], bias[:, rows] = 0, 0
 
 
 class IdleOutputs:
@@ -29,9 +37,7 @@ class IdleOutputs:
 
     def __init__(self, stack: Stack, used: slice) -> None:
         mask = torch.ones_like(stack.parameters, dtype=torch.bool)
-        weight, bias = stack.layout.layers(mask)[-1]
-        for rows in (slice(0, used.start), slice(used.stop, None)):
-            weight[:, rows], bias[:, rows] = False, False
+        clear_idle_outputs(stack.layout, mask, used)
         self._any = not bool(mask.all())
         # The output layer is the end of the buffer, so one operation does for its weights and biases of all runs.
         end = stack.layout.output_layer

@@ -21,7 +21,9 @@ from cl_runner.fisher import fisher_diagonals
 from cl_runner.interruption import Pauses
 from cl_runner.locks import locked
 from cl_runner.methods import Method, history, mask_rule
+from cl_runner.optimizers import make_optimizer
 from cl_runner.output import warn
+from cl_runner.outputs import outputs_in_use
 from cl_runner.overlap import mask_overlaps
 from cl_runner.record import begin_session
 from cl_runner.recording import Recorder, task_state
@@ -29,7 +31,7 @@ from cl_runner.results import Run
 from cl_runner.resuming import states_of, take_up
 from cl_runner.stack import Layout, Stack
 from cl_runner.titles import describe
-from cl_runner.training import Epoch, Moment, divergence, train_task
+from cl_runner.training import Epoch, Moment, divergence, kept_optimizer, train_task
 
 
 class Progress(Protocol):
@@ -145,7 +147,18 @@ def _run_stack(
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        training = train_task(stack, method, benchmark, task, trained_on, common.train, moment=moment, pause=pauses.due)
+        optimizer = make_optimizer(stack.parameters, stack.gradient, common.train)
+        training = train_task(
+            stack,
+            method,
+            benchmark,
+            task,
+            trained_on,
+            common.train,
+            optimizer=optimizer,
+            moment=moment,
+            pause=pauses.due,
+        )
         moment = None
         for epoch in training:
             if isinstance(epoch, Moment):
@@ -178,10 +191,14 @@ def _run_stack(
 
         if number < tasks:
             with clock("train"):
-                stack, method = _fanned_out(runs, number, stack, method, layout, fisher)
+                before = stack
+                stack, method, rows = _fanned_out(runs, number, stack, method, layout, fisher)
+                if common.train.keep_optimizer and not common.method.joint:
+                    used = outputs_in_use(benchmark, [task], number)
+                    moment = kept_optimizer(optimizer, before, used, rows, stack.streams, number)
                 benchmark = benchmark.of_streams(stack.streams)
             with clock("write"):
-                _save(runs, number, stack, method, None)
+                _save(runs, number, stack, method, moment)
             pauses.saved()
 
     with clock("write"):
@@ -211,8 +228,9 @@ def _share_rows(runs: Sequence[_Run], task: int) -> list[_Run]:
 
 def _fanned_out(
     runs: Sequence[_Run], task: int, stack: Stack, method: Method, layout: Layout, fisher: Tensor
-) -> tuple[Stack, Method]:
-    """The stack and the method for `task`: a row for each history, having taken in the task before it.
+) -> tuple[Stack, Method, list[int]]:
+    """The stack and the method for `task`: a row for each history, having taken in the task before it;
+    and the rows before from which these go on.
 
     Args:
         runs: those that go on.
@@ -227,7 +245,7 @@ def _fanned_out(
     method = method.fan_out(stack, configs, rows)
     used = configs[0].benchmark.outputs_of(task)
     method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]), used)
-    return stack, method
+    return stack, method, rows
 
 
 def _save(runs: Sequence[_Run], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:

@@ -15,10 +15,10 @@ from cl_runner.capture import CapturedStep
 from cl_runner.config import Config, TrainConfig
 from cl_runner.idle import idle_settings
 from cl_runner.methods import Method
-from cl_runner.optimizers import make_optimizer
-from cl_runner.outputs import IdleOutputs, outputs_in_use
+from cl_runner.optimizers import Optimizer, make_optimizer
+from cl_runner.outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
 from cl_runner.seeding import generator
-from cl_runner.stack import Stack
+from cl_runner.stack import Layout, Stack
 
 # What is above is likely to blame for a loss that diverged.
 _USUAL = {
@@ -69,17 +69,18 @@ def train_task(
     tasks: Sequence[int],
     config: TrainConfig,
     *,
+    optimizer: Optimizer | None = None,
     moment: Moment | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch | Moment]:
-    """Train on the samples of `tasks`, in a fresh order each epoch, with a fresh optimiser. Outputs that these tasks do
-    not use stay as they are.
+    """Train on the samples of `tasks`, in a fresh order each epoch; outputs that they do not use stay as they are.
 
     Args:
         stack, method, benchmark: the runs.
         task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
         config: how; common to all runs.
+        optimizer: a new one of the stack; None to make it here.
         moment: to go on from, with the stack's parameters as they were; None to start.
         pause: asked after each step whether to say where training stands.
 
@@ -101,7 +102,7 @@ def train_task(
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     sizes = widths(longest, size)
-    optimizer = make_optimizer(stack.parameters, stack.gradient, config)
+    optimizer = optimizer or make_optimizer(stack.parameters, stack.gradient, config)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:
@@ -159,6 +160,25 @@ def train_task(
         if number < epochs and pause():
             generators = [source.get_state() for source in sources]
             yield Moment(number, 0, generators, epoch_losses[:, :0], optimizer.buffers, optimizer.count)
+
+
+def kept_optimizer(
+    optimizer: Optimizer, stack: Stack, used: slice, rows: Sequence[int], streams: Sequence[int], task: int
+) -> Moment:
+    """The start of `task` (from 0) with what the optimiser of the task before remembers. Its step count is that of the
+    whole network, also for an output that is new.
+
+    Args:
+        optimizer, stack: of the task before.
+        used: the outputs that it used. The others have had no gradient, and nothing is remembered of them.
+        rows: of the stack, from which the networks go on.
+        streams: the seeds of their streams.
+    """
+    buffers = {name: stack.layout.select(buffer, rows) for name, buffer in optimizer.buffers.items()}
+    for buffer in buffers.values():
+        clear_idle_outputs(Layout(stack.layout.sizes, len(rows)), buffer, used)
+    generators = [generator(seed, "batches", task).get_state() for seed in streams]
+    return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, optimizer.count)
 
 
 def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:
