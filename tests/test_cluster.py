@@ -30,7 +30,16 @@ __all__ = ["cl_run", "cluster", "sweep", "undisturbed"]
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_sweep_is_an_array_and_the_same_as_on_this_machine(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_sweep_is_an_array_and_the_same_as_on_this_machine(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As from within another job, and a folder whose name the batch file must quote.
+    other = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "100", "SLURM_NTASKS": "9", "SBATCH_EXPORT": "NONE"}
+    for name, value in other.items():
+        monkeypatch.setenv(name, value)
+    place = tmp_path / 'it\'s "q"'
+    place.mkdir()
+    (tmp_path / "s").symlink_to(place)
     runs = ["method=ewc,global_mask", "seed=0,1", "train.epochs=2", *SMALL[:-1]]
     options = ["hydra.launcher.size=2", "hydra.launcher.gpus_per_node=1", MEMORY]
     output = sweep(*runs, *options, "hydra.sweep.dir=s")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from test_cli import Runner, cl_run
 from cl_runner import interruption
 from cl_runner.errors import StoppedError
 from cl_runner.files import COMPLETE, FAILED, STATE, position_of
-from cl_runner.interruption import SIGNALS, Pauses, listen
+from cl_runner.interruption import SIGNALS, Pauses, held_back, leave_if_told, listen
 
 __all__ = ["cl_run"]
 
@@ -80,6 +81,69 @@ def test_a_signal_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     # What ended in time is not disturbed.
     time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_signal_is_asked_for_again_where_its_exception_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "PATIENCE", 0.05)
+    leave_if_told()
+    with Pauses(minutes=60):
+        os.kill(os.getpid(), signal.SIGTERM)
+        # The first may be lost, as where a clean-up fails because of it.
+        for _ in range(2):
+            with pytest.raises(StoppedError):
+                time.sleep(60)
+    with pytest.raises(StoppedError):
+        leave_if_told()
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGTERM, StoppedError), (signal.SIGUSR1, StoppedError), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_a_signal_is_held_back_and_then_answered(number: int, kind: type[BaseException]) -> None:
+    done = []
+
+    def work() -> None:
+        with held_back():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            done.append(number)
+            # What goes wrong then is not what is told.
+            raise ValueError
+
+    with pytest.raises(kind):
+        work()
+    assert done == [number]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_is_nothing_that_goes_wrong() -> None:
+    # OmegaConf makes another exception of each, and Hydra a failed job.
+    assert not issubclass(StoppedError, Exception)
+    found = pickle.loads(pickle.dumps(StoppedError(signal.SIGUSR1)))
+    assert (found.number, found.exit_code, str(found)) == (10, 138, str(StoppedError(10)))
+
+
+@pytest.mark.parametrize(
+    ("number", "launcher", "code"),
+    [(signal.SIGTERM, "stacked", 143), (signal.SIGUSR1, "slurm_local", 138), (signal.SIGINT, "stacked", 130)],
+)
+def test_a_signal_while_jobs_are_composed_is_answered_then(
+    number: signal.Signals, launcher: str, code: int, tmp_path: Path
+) -> None:
+    process = start(tmp_path, "-m", f"hydra/launcher={launcher}", "seed=range(0,500)", *SMALL, "hydra.sweep.dir=s")
+    begun = tmp_path / "s" / "3" / ".hydra" / "config.yaml"
+    wait_for(begun)
+    process.send_signal(number)
+    # Nor does a process that was started hold on to what this one writes to.
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert ("interrupted" if number == signal.SIGINT else f"stopped by {number.name}") in error
+    assert len(list((tmp_path / "s").glob("*"))) < 500
+    assert list(tmp_path.rglob(FAILED)) == []
+    assert "error: job" not in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

@@ -8,15 +8,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import MakeConfig
+from conftest import MakeConfig, Squeue
 from submitit import JobEnvironment
 from test_cli import Runner, cl_run
 
 from cl_runner.array_tasks import ArrayTask
+from cl_runner.detaching import outside_of_jobs
 from cl_runner.errors import StoppedError
 from cl_runner.files import COMPLETE, STATE
 from cl_runner.status import statuses
+from cl_runner.submissions import recorded
 from cl_runner.sweeps import Job
 
 __all__ = ["cl_run"]
@@ -57,6 +60,83 @@ def test_jobs_outlive_the_command_and_its_terminal(cl_run: Runner, tmp_path: Pat
     assert cl_run("-m", *here, *SMALL, *runs[:2])[0] == 0
     for run in "012":
         assert (tmp_path / "s" / run / COMPLETE).read_bytes() == (tmp_path / "here" / run / COMPLETE).read_bytes()
+
+
+def test_a_command_that_does_not_wait_lets_go_of_its_output(tmp_path: Path) -> None:
+    # What a sweep before has left is no obstacle.
+    (tmp_path / "s" / ".submitit").mkdir(parents=True)
+    (tmp_path / "s" / ".submitit" / "submission_0001.json").touch()
+    endless = ["seed=0,1", "train.epochs=100000", "hydra.launcher.array_parallelism=1", "hydra.launcher.wait=false"]
+    process = start(tmp_path, "slurm_local", *endless, "hydra.launcher.setup=[echo hello]", "hydra.sweep.dir=s")
+    # Until nobody has the pipe open any more.
+    output, _ = process.communicate(timeout=120)
+    (submission,) = recorded(tmp_path / "s")
+    tasks = [psutil.Process(int(task)) for task in submission.tasks]
+    ends = [child for task in tasks for child in (task, *task.children(recursive=True))]
+    try:
+        assert process.returncode == 0, output
+        assert "s/.submitit/submission_0001.json is damaged" in output
+        assert "submitted as 1 task" in output
+        assert all(task.is_running() for task in tasks)
+        assert {job.state for job in statuses(tmp_path / "s")} <= {"running", "waiting"}
+        assert (tmp_path / "s" / ".submitit" / "setup.log").read_text().startswith("hello")
+    finally:
+        for task in ends:
+            task.kill()
+
+
+@pytest.mark.parametrize("name", ["100%", "%j", "back\\slash", "two\nlines"])
+def test_a_name_that_submitted_jobs_would_not_find_is_refused(name: str, cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(name)
+    code, _, error = cl_run("-m", "hydra/launcher=slurm_local", *SMALL, "seed=0,1", "hydra.sweep.dir=link/s")
+    assert code == 2
+    assert "hydra.sweep.dir: got '" in error
+    assert "allowed: a path without %, backslashes and ends of lines" in error
+    assert list((tmp_path / name).iterdir()) == []
+
+
+def test_what_a_job_submits_is_outside_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH", "SRUN", "SALLOC"))]:
+        monkeypatch.delenv(name)
+    kept = {"SLURM_CONF": "slurm.conf", "SBATCH_ACCOUNT": "mine", "SBATCH_QOS": "long", "SLURMY": "1", "HOME": "/root"}
+    left = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_MEM_PER_CPU": "100",
+        "SLURM_EXPORT_ENV": "NONE",
+        "SRUN_CPUS_PER_TASK": "3",
+        "SBATCH_EXPORT": "NONE",
+        "SBATCH_MEM_PER_NODE": "9",
+        "SBATCH_PARTITION": "other",
+        "SBATCH_RESERVATION": "other",
+    }
+    for name, value in (kept | left).items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    options = {"partition": "given", "account": None, "additional_parameters": {"reservation": "given"}}
+    with outside_of_jobs(options):
+        assert dict(os.environ) == {name: value for name, value in before.items() if name not in left}
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("code", "again"), [(138, True), (143, True), (130, False), (1, False), (0, False)])
+def test_the_batch_file_of_ones_own_has_itself_requeued_after_a_signal(
+    code: int, again: bool, squeue: Squeue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = squeue("RUNNING").parent
+    for name, lines in {"srun": f"env\necho $@\nexit {code}", "scontrol": f"echo $@ > {tmp_path}/asked"}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    for name, value in {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "SLURM_MEM_PER_CPU": "9"}.items():
+        monkeypatch.setenv(name, value)
+    batch = Path(__file__).parents[1] / "scripts" / "slurm" / "sweep.sbatch"
+    ended = subprocess.run(["bash", batch], capture_output=True, text=True, check=False)
+    assert ended.returncode == code
+    assert (tmp_path / "asked").exists() == again
+    assert not again or (tmp_path / "asked").read_text() == "requeue 7_2\n"
+    # Of the job from within which it was submitted.
+    assert "SLURM_MEM_PER" not in ended.stdout
+    assert "--export=ALL cl-run" in ended.stdout
 
 
 @pytest.fixture
