@@ -35,6 +35,7 @@ def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
 
     def handle(number: int, _: FrameType | None) -> None:
         received.append(number)
+        _received.append(number)
         if not tell(children(), number):
             raise StoppedError(number)
 
