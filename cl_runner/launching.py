@@ -40,12 +40,15 @@ def launch(
         progress.loading()
         stacks, at_once = _planned(prepared.jobs, size, count, workers is None, pool)
         progress.computing(stacks)
-        for job, failure in pool.run(stacks, at_once, progress.advance):
-            if failure is None:
-                progress.done()
-                continue
-            mark_failed_unless_locked(job.directory, failure)
-            prepared.failed(job, failure)
+
+        def report(stack: Sequence[Job], fraction: float) -> None:
+            prepared.begun(stack)
+            progress.advance(stack, fraction)
+
+        for job, failure in pool.run(stacks, at_once, report):
+            if failure is not None:
+                mark_failed_unless_locked(job.directory, failure)
+            prepared.ended(job, failure)
         progress.finish(Path(sweep.hydra.sweep.dir))
     return prepared.returns
 

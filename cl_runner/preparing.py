@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cl_runner.errors import ConfigError, RefusedError, RunError, explained, is_
 from cl_runner.files import FAILED, LOG, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import held_back
+from cl_runner.job_callbacks import JobCallbacks
 from cl_runner.record import Record, taken_up_by_others, write_record
 from cl_runner.refusals import refusal
 from cl_runner.sweeps import Job
@@ -55,10 +56,11 @@ class Prepared:
         at_work: Collection[Path] = (),
     ) -> None:
         setup_globals()
-        self._context, self._sweep, self._here, self._progress = context, sweep, here, progress
+        self._sweep, self._here, self._progress = sweep, here, progress
         self._overrides = dict(enumerate(job_overrides, first))
         self._at_work = set(at_work)
         self._directories = Directories(Path(sweep.hydra.sweep.dir), at_work)
+        self._callbacks = JobCallbacks(context)
         self._returns: dict[int, JobReturn] = {}
         # Of jobs that are one, the number of the first by its directory.
         self._first: dict[Path, int] = {}
@@ -91,8 +93,20 @@ class Prepared:
                 mark_failed(directory, words)
         configure_log(sweep.hydra.hydra_logging, sweep.hydra.verbose)
 
-    def failed(self, job: Job, reason: str) -> None:
-        """A job could not be computed."""
+    def begun(self, jobs: Iterable[Job]) -> None:
+        """Jobs are computed from now on, if they were not before."""
+        for job in jobs:
+            self._callbacks.begun(job.number, self._returns[job.number])
+
+    def ended(self, job: Job, failure: str | None) -> None:
+        """A job is complete, or could not be computed for a reason."""
+        self._callbacks.ended(self._returns[job.number], failure)
+        if failure is None:
+            self._progress.done()
+        else:
+            self._failed(job, failure)
+
+    def _failed(self, job: Job, reason: str) -> None:
         self._progress.failed(job.number, self._overrides[job.number], reason)
         self._returns[job.number] = _FailedJob(RunError(reason))
 
@@ -153,7 +167,7 @@ class Prepared:
 
     def _composed(self, overrides: list[str]) -> DictConfig:
         try:
-            return self._context.config_loader.load_sweep_config(self._sweep, overrides)
+            return self._callbacks.silent.config_loader.load_sweep_config(self._sweep, overrides)
         except Exception as error:
             # Of wrong presets Hydra raises what it happens to stumble over.
             raise refusal(error) from error
@@ -181,7 +195,7 @@ class Prepared:
                 config=composed,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self._context,
+                hydra_context=self._callbacks.silent,
             )
 
 

@@ -161,7 +161,17 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
 
 
 def _at_absolute_paths(stack: Sequence[Job]) -> list[Job]:
-    return [replace(job, directory=job.directory.resolve()) for job in stack]
+    """As the directory of a node, or one that `setup` goes to, is another; a variable is the node's to look up."""
+    return [
+        replace(
+            job, directory=job.directory.resolve(), config=replace(job.config, data_dir=_absolute(job.config.data_dir))
+        )
+        for job in stack
+    ]
+
+
+def _absolute(data_dir: str) -> str:
+    return data_dir if data_dir.startswith(("$", "~")) else str(Path(data_dir).absolute())
 
 
 def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
@@ -206,12 +216,15 @@ def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
         pause = min(1.2 * pause, _LAST_LOOK)
         found = [status for status in statuses(sweep) if status.directory in left]
         for status in found:
+            job = left[status.directory]
+            if status.state not in ("waiting", "unknown"):
+                prepared.begun([job])
             if status.state == "finished":
-                progress.done()
+                prepared.ended(job, None)
             elif status.state == "failed":
-                prepared.failed(left[status.directory], status.words)
+                prepared.ended(job, status.words)
             elif status.directory in suspects and status.state in _GONE:
-                prepared.failed(left[status.directory], f"{status.state}: {status.words}")
+                prepared.ended(job, f"{status.state}: {status.words}")
             else:
                 continue
             del left[status.directory]

@@ -135,6 +135,7 @@ class Workers:
             while waiting and len(running) < at_once and not broken:
                 jobs = waiting.popleft()
                 named[jobs[0].number] = jobs
+                report(jobs, 0.0)
                 try:
                     running[self._submit(jobs, report)] = jobs
                 except BrokenProcessPool:
