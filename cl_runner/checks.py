@@ -102,7 +102,7 @@ def check_launcher(settings: DictConfig, sweep: Path) -> bool:
         ConfigError: its settings are out of range, or it submits to SLURM where there is none, or has no use for the
             directory's name.
     """
-    schema = LAUNCHERS.get(settings._target_.rpartition(".")[2])
+    schema = LAUNCHERS.get(settings._target_.rpartition(".")[2]) if isinstance(settings, DictConfig) else None
     if schema is None:
         return False
     check_ranges(settings, schema, f"{_LAUNCHER}.")
@@ -126,7 +126,8 @@ def check_launcher(settings: DictConfig, sweep: Path) -> bool:
 
 def check_sweeper(settings: DictConfig) -> None:
     """Raises `ConfigError` if a sweep's grids are not overrides by the names of grids."""
-    if not settings._target_.endswith("GridSweeper"):
+    # What is no sweeper at all Hydra refuses.
+    if not isinstance(settings, DictConfig) or not settings._target_.endswith("GridSweeper"):
         return
     check_ranges(settings, SweeperConfig, f"{_SWEEPER}.")
     grids = settings.grids or {}

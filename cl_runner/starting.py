@@ -55,7 +55,8 @@ class CheckBeforeStart(Callback):
             check_ranges(config, Config)
             check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher, Path(config.hydra.sweep.dir))
-            check_cores(config, here=not config.hydra.launcher._target_.endswith("SlurmLauncher"))
+            launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
+            check_cores(config, here=not launcher.endswith("SlurmLauncher"))
             directory = CheckBeforeStart.directory = _unshared(config, "sweep")
             if not skips_finished and any(is_complete(path.parent) for path in directory.glob(f"*/{COMPLETE}")):
                 raise ConfigError(

@@ -22,7 +22,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from cl_runner.config import SlurmLauncherConfig, SlurmLocalLauncherConfig
+from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig
 from cl_runner.data import make_available
 from cl_runner.errors import ClusterError, DataError
 from cl_runner.files import LOCK
@@ -162,16 +162,12 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
 
 def _at_absolute_paths(stack: Sequence[Job]) -> list[Job]:
     """As the directory of a node, or one that `setup` goes to, is another; a variable is the node's to look up."""
-    return [
-        replace(
-            job, directory=job.directory.resolve(), config=replace(job.config, data_dir=_absolute(job.config.data_dir))
-        )
-        for job in stack
-    ]
+    return [replace(job, directory=job.directory.resolve(), config=_with_absolute_data(job.config)) for job in stack]
 
 
-def _absolute(data_dir: str) -> str:
-    return data_dir if data_dir.startswith(("$", "~")) else str(Path(data_dir).absolute())
+def _with_absolute_data(config: Config) -> Config:
+    fixed = config.data_dir.startswith(("$", "~"))
+    return config if fixed else replace(config, data_dir=str(Path(config.data_dir).absolute()))
 
 
 def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -16,20 +16,26 @@ from hydra.core.utils import JobReturn, configure_log, run_job
 
 # What these hold was chosen on the command line.
 PRIMARY = ("config", "hydra/config")
-# Codes are compared by ==, for Hydra imports its plugins once more.
-_JOB = vars(JobReturn)["return_value"].fget.__code__
+
+
+def _code(code: CodeType) -> tuple[str, str]:
+    """What a function is known by: Hydra imports its plugins once more, which gives other objects."""
+    return code.co_filename, code.co_qualname
+
+
+_JOB = _code(vars(JobReturn)["return_value"].fget.__code__)
 
 _TAKE_OVERRIDES = (
-    Overrides.__init__.__code__,
-    ConfigLoaderImpl._apply_overrides_to_config.__code__,
-    BasicSweeper.split_arguments.__code__,
+    _code(Overrides.__init__.__code__),
+    _code(ConfigLoaderImpl._apply_overrides_to_config.__code__),
+    _code(BasicSweeper.split_arguments.__code__),
 )
-_DEFAULTS = _create_defaults_tree_impl.__code__
+_DEFAULTS = _code(_create_defaults_tree_impl.__code__)
 # Of these settings that are Hydra's own code is at work.
 _OF_SETTINGS = {
-    Callbacks.__init__.__code__: "hydra.callbacks",
-    Plugins.instantiate_launcher.__code__: "hydra.launcher",
-    Plugins.instantiate_sweeper.__code__: "hydra.sweeper",
+    _code(Callbacks.__init__.__code__): "hydra.callbacks",
+    _code(Plugins.instantiate_launcher.__code__): "hydra.launcher",
+    _code(Plugins.instantiate_sweeper.__code__): "hydra.sweeper",
 }
 
 
@@ -38,7 +44,7 @@ def is_about_settings(error: BaseException) -> bool:
     # The first frame is that of whoever asks.
     inner = list(_frames(error))[1:]
     return not any(
-        frame.f_code == _JOB or frame.f_globals.get("__name__", "").startswith("cl_runner.") for frame in inner
+        _code(frame.f_code) == _JOB or frame.f_globals.get("__name__", "").startswith("cl_runner.") for frame in inner
     )
 
 
@@ -46,27 +52,29 @@ def place_of(error: BaseException) -> Override | str:
     """Where Hydra was when it raised `error`: at an override, a preset's file, settings of its own; or empty."""
     frames = [frame for part in (error, error.__cause__, error.__context__) if part for frame in _frames(part)]
     for frame in reversed(frames):
-        if frame.f_code == ConfigRepository.load_config.__code__:
+        if _code(frame.f_code) == _code(ConfigRepository.load_config.__code__):
             return _file(frame.f_locals)
-        if isinstance(error, AssertionError) and frame.f_code == BasicSweeper.split_arguments.__code__:
+        if isinstance(error, AssertionError) and _code(frame.f_code) == _code(BasicSweeper.split_arguments.__code__):
             return "hydra.sweeper.max_batch_size"
-        if frame.f_code in _TAKE_OVERRIDES and "override" in frame.f_locals:
+        if _code(frame.f_code) in _TAKE_OVERRIDES and "override" in frame.f_locals:
             return frame.f_locals["override"]  # type: ignore[no-any-return] # it is one
-        if frame.f_code == _DEFAULTS:
+        if _code(frame.f_code) == _DEFAULTS:
             return _listed(frame)
-        if isinstance(error, KeyError) and frame.f_code == ConfigLoaderImpl._load_configuration_impl.__code__:
+        if isinstance(error, KeyError) and _code(frame.f_code) == _code(
+            ConfigLoaderImpl._load_configuration_impl.__code__
+        ):
             return "hydra.job.env_copy"
-        if frame.f_code in _OF_SETTINGS:
-            return _OF_SETTINGS[frame.f_code]
-        if frame.f_code == configure_log.__code__:
-            within_job = any(outer.f_code == run_job.__code__ for outer in frames)
+        if _code(frame.f_code) in _OF_SETTINGS:
+            return _OF_SETTINGS[_code(frame.f_code)]
+        if _code(frame.f_code) == _code(configure_log.__code__):
+            within_job = any(_code(outer.f_code) == _code(run_job.__code__) for outer in frames)
             return "hydra.job_logging" if within_job else "hydra.hydra_logging"
     return ""
 
 
 def preset_with_choice(error: BaseException) -> str:
     """The preset in whose defaults the one stands that Hydra was at."""
-    *_, outer, _ = [None, None, *(frame for frame in _frames(error) if frame.f_code == _DEFAULTS)]
+    *_, outer, _ = [None, None, *(frame for frame in _frames(error) if _code(frame.f_code) == _DEFAULTS)]
     return _listed(outer) if outer else ""
 
 

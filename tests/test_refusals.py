@@ -42,8 +42,8 @@ COMMANDS = {
     "hydra.searchpath=3": "hydra.searchpath must be a list of strings. Got: 3",
     "hydra.callbacks.check._target_=nosuch": "hydra.callbacks.check: Error loading 'nosuch'",
     "+hydra.callbacks.mine=3": "hydra.callbacks: Cannot instantiate config of type int",
-    "hydra.job_logging.root.level=LOUD": "hydra.job_logging: Unable to configure root logger (Unknown level: 'LOUD')",
-    "hydra.hydra_logging.root.level=LOUD": "hydra.hydra_logging: Unable to configure root logger",
+    "hydra.job_logging.version=7": "hydra.job_logging: Unsupported version: 7",
+    "hydra.hydra_logging.root.level=LOUD": "hydra.hydra_logging: Unable to configure root logger (Unknown level: 'LOUD')",
     # Hydra's grammar.
     "seed=[1,2": "seed: got [1,2, which is no value in Hydra's grammar, allowed: an integer",
     "hydra.run.dir=a=b": """in quotes it may have any characters: 'hydra.run.dir="a=b"'""",
@@ -160,7 +160,7 @@ SWEEPS = {
     "hydra.sweeper.nosuch=1": "hydra.sweeper.nosuch: unknown setting, allowed: max_batch_size, params, grids",
     "hydra.sweeper=3": "hydra.sweeper: ",
     "hydra.launcher.size=3": "hydra.launcher.size: unknown setting, allowed: no settings",
-    "experiment=ten_tasks,pile_up": "experiment: got ten_tasks,pile_up, and ten_tasks is a sweep of its own, allowed: ",
+    "experiment=ten_tasks,pile_up": "experiment: got ten_tasks,pile_up, and ten_tasks is a sweep of its own",
 }
 
 
