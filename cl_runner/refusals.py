@@ -29,13 +29,16 @@ from yaml.reader import ReaderError
 from cl_runner.descriptions import describe, is_known
 from cl_runner.errors import ConfigError
 from cl_runner.overrides import quoted
-from cl_runner.whereabouts import PRIMARY, place_of, preset_with_choice
+from cl_runner.whereabouts import PRIMARY, place_of
 
 _SETTINGS = "settings as key=value"
 _NAME = re.compile(r"[+~]{0,2}[\w$-]+(?:[./][\w$-]+)*(?:@[\w.$-]*)?", re.ASCII)
 # Words of `ConfigCompositionException` that has no cause with attributes, and what to say then.
 _WORDS = [
-    (r"Multiple values for (?P<key>[^\s@]+)\S*\.", "{key}: is chosen already{place}, allowed: {how}"),
+    (
+        r"Multiple values for (?P<key>[^\s@]+)\S*\.",
+        "{key}: is chosen already, allowed: {how}; in a preset's defaults: override /{key}: NAME",
+    ),
     (
         r"force-add of config groups is not supported: '\+\+(?P<key>[^=]+)=(?P<value>.*)'",
         "{key}: got ++, allowed: {how}",
@@ -89,7 +92,7 @@ def _line(error: BaseException) -> str:
     if isinstance(error, ConfigCompositionException):
         for pattern, words in _WORDS:
             if found := re.search(pattern, str(error), re.DOTALL):
-                return _said(words, found.groupdict(), _preset(str(error)) or _bracketed(preset_with_choice(error)))
+                return _said(words, found.groupdict(), _preset(str(error)))
     text, place = _reason(error), place_of(error)
     if isinstance(place, Override):
         return _of_override(place, text)
@@ -189,7 +192,7 @@ def _of_field(said: OmegaConfBaseException, text: str, error: BaseException) -> 
 
 def _said(words: str, found: dict[str, str], place: str) -> str:
     key = found["key"]
-    how = f"override /{key}: NAME in its defaults" if place else f"{key}={found.get('value', 'VALUE')}, without the +"
+    how = f"{key}={found.get('value', 'VALUE')}, without the +"
     return words.format(**found, place=place, how=how, allowed=_allowed(key))
 
 

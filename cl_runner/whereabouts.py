@@ -30,6 +30,7 @@ _TAKE_OVERRIDES = (
     _code(ConfigLoaderImpl._apply_overrides_to_config.__code__),
     _code(BasicSweeper.split_arguments.__code__),
 )
+_COMPOSING = _code(ConfigLoaderImpl._load_configuration_impl.__code__)
 _DEFAULTS = _code(_create_defaults_tree_impl.__code__)
 # Of these settings that are Hydra's own code is at work.
 _OF_SETTINGS = {
@@ -60,9 +61,7 @@ def place_of(error: BaseException) -> Override | str:
             return frame.f_locals["override"]  # type: ignore[no-any-return] # it is one
         if _code(frame.f_code) == _DEFAULTS:
             return _listed(frame)
-        if isinstance(error, KeyError) and _code(frame.f_code) == _code(
-            ConfigLoaderImpl._load_configuration_impl.__code__
-        ):
+        if isinstance(error, KeyError) and _code(frame.f_code) == _COMPOSING:
             return "hydra.job.env_copy"
         if _code(frame.f_code) in _OF_SETTINGS:
             return _OF_SETTINGS[_code(frame.f_code)]
@@ -70,12 +69,6 @@ def place_of(error: BaseException) -> Override | str:
             within_job = any(_code(outer.f_code) == _code(run_job.__code__) for outer in frames)
             return "hydra.job_logging" if within_job else "hydra.hydra_logging"
     return ""
-
-
-def preset_with_choice(error: BaseException) -> str:
-    """The preset in whose defaults the one stands that Hydra was at."""
-    *_, outer, _ = [None, None, *(frame for frame in _frames(error) if _code(frame.f_code) == _DEFAULTS)]
-    return _listed(outer) if outer else ""
 
 
 def _listed(frame: FrameType) -> str:

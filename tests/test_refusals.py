@@ -43,7 +43,7 @@ COMMANDS = {
     "hydra.callbacks.check._target_=nosuch": "hydra.callbacks.check: Error loading 'nosuch'",
     "+hydra.callbacks.mine=3": "hydra.callbacks: Cannot instantiate config of type int",
     "hydra.job_logging.version=7": "hydra.job_logging: Unsupported version: 7",
-    "hydra.hydra_logging.root.level=LOUD": "hydra.hydra_logging: Unable to configure root logger (Unknown level: 'LOUD')",
+    "hydra.hydra_logging.root.level=LOUD": "hydra.hydra_logging: Unable to configure root logger (Unknown level:",
     # Hydra's grammar.
     "seed=[1,2": "seed: got [1,2, which is no value in Hydra's grammar, allowed: an integer",
     "hydra.run.dir=a=b": """in quotes it may have any characters: 'hydra.run.dir="a=b"'""",
@@ -119,7 +119,7 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     ),
     "again": (
         GLOBAL + "defaults: [ewc, {/train: mnist}]\n",
-        "train: is chosen already (in method/again.yaml), allowed: ",
+        "in a preset's defaults: override /train: NAME",
     ),
     "group": (GLOBAL + "defaults: [ewc, override /x: y]\n", "x: unknown setting (in method/group.yaml), allowed: "),
     "first": (
