@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError
-from cl_runner.files import JOBS, run_directories, write_atomically
+from cl_runner.files import JOBS, has_state, is_complete, run_directories, write_atomically
 from cl_runner.idle import acting_settings
 from cl_runner.record import read_record
 
@@ -41,9 +41,11 @@ class Directories:
         for directory in run_directories([sweep], unread):
             try:
                 self._of.setdefault(_key(read_record(directory).settings), directory)
-            except FileNotFoundError:
-                # Of a job that failed before it was known what it is.
-                continue
+            except FileNotFoundError as error:
+                if not is_complete(directory) and not has_state(directory):
+                    # Of a job that failed before it was known what it is.
+                    continue
+                self.damaged[directory] = str(error)
             except DamagedError as error:
                 self.damaged[directory] = str(error)
             self._taken.add(directory)

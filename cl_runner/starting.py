@@ -1,7 +1,7 @@
 """What is done before Hydra creates or overwrites anything: settings are checked, and the directory is taken."""
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,19 +13,37 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.checks import check_cores, check_launcher, check_ranges, check_sweeper, checked
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError, RunError, from_system
-from cl_runner.files import COMPLETE, has_state, is_complete
+from cl_runner.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.idle import difference
 from cl_runner.locks import locked
 from cl_runner.record import read_record
 from cl_runner.refusals import refusal
 
-# The locks of this process until it leaves.
+# The locks of this process until it leaves, and the directories that it created to take them.
 _held = ExitStack()
+_created: list[Path] = []
 
 
 def leave() -> None:
-    """Let go of the directories that were taken."""
+    """Let go of the directories that were taken; nothing stays of one in which nothing was begun."""
+    for directory in reversed(_created):
+        if [path.name for path in directory.glob("*")] == [LOCK]:
+            (directory / LOCK).unlink()
+        # One that holds something stays.
+        with suppress(OSError):
+            directory.rmdir()
+    _created.clear()
     _held.close()
+
+
+def _take(directory: Path) -> None:
+    """Lock a directory, which is created if it is not there.
+
+    Raises:
+        LockedError: another process has it.
+    """
+    _created.extend(reversed([place for place in (directory, *directory.parents) if not place.exists()]))
+    _held.enter_context(locked([directory]))
 
 
 class CheckBeforeStart(Callback):
@@ -43,7 +61,7 @@ class CheckBeforeStart(Callback):
             settings = checked(config)
             directory = CheckBeforeStart.directory = _unshared(config, "run")
             _check_free(directory, settings)
-            _held.enter_context(locked([directory]))
+            _take(directory)
             # Who held it until now may have finished.
             _check_free(directory, settings)
         except (RunError, OSError, OmegaConfBaseException) as error:
@@ -65,7 +83,7 @@ class CheckBeforeStart(Callback):
                 )
             # Jobs that wait in a queue outlive the process that submits them, which takes the lock for so long itself.
             if "timeout_min" not in config.hydra.launcher:
-                _held.enter_context(locked([directory]))
+                _take(directory)
         except (RunError, OSError, OmegaConfBaseException) as error:
             _refuse(error)
 
@@ -107,6 +125,7 @@ def _unshared(config: DictConfig, kind: str) -> Path:
     written: Any = OmegaConf.to_container(node, resolve=False)
     if "${now:" not in written["dir"]:
         return chosen
+    _created.extend(reversed([place for place in chosen.parents if not place.exists()]))
     chosen.parent.mkdir(parents=True, exist_ok=True)
     for number in count(2):
         try:
@@ -115,6 +134,7 @@ def _unshared(config: DictConfig, kind: str) -> Path:
             chosen = Path(f"{node.dir}-{number}")
         else:
             break
+    _created.append(chosen)
     if chosen != Path(node.dir):
         # As if it had been given on the command line, from which the jobs of a sweep are composed.
         with read_write(config.hydra), open_dict(config.hydra):

@@ -7,6 +7,8 @@ import chaos
 import pytest
 from test_cli import Runner, cl_run
 
+from cl_runner.errors import DamagedError
+
 __all__ = ["cl_run"]
 
 SMALL = [
@@ -36,5 +38,5 @@ def test_what_differs_is_found(cl_run: Runner, tmp_path: Path) -> None:
     assert (found.same, found.close) == (1, 0)
     assert [directory.name for directory in found.different] == ["1", "2"]
     (tmp_path / "one" / "0" / "significance" / "task_1.safetensors").unlink()
-    with pytest.raises(AssertionError):
+    with pytest.raises(DamagedError, match="significance/task_1"):
         chaos.check_whole(tmp_path / "one")

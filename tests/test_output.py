@@ -210,7 +210,7 @@ def test_results_that_cannot_be_shown_are_complete(
     code, _, error = cl_run(*SINGLE, "plots=none")
     assert (code, error) == (0, "warning: the run is complete, but was not shown: ValueError: unknown terminal\n")
     assert "but was not shown" in (tmp_path / "run" / LOG).read_text()
-    assert json.loads((tmp_path / "run" / COMPLETE).read_text()) == load_run(tmp_path / "run").metrics
+    assert json.loads((tmp_path / "run" / COMPLETE).read_text()) == {"format": 1, **load_run(tmp_path / "run").metrics}
 
 
 USERS: dict[Any, Any] = {

@@ -180,13 +180,17 @@ def test_a_config_of_ones_own_is_not_passed_over(cl_run: Runner, tmp_path: Path)
     assert error.startswith("error: --config-dir: got mine, whose config.yaml would not be read")
 
 
-def test_an_error_of_our_own_keeps_its_traceback(cl_run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_our_own_keeps_its_traceback(
+    cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr("cl_runner.cli._train", fail)
-    with pytest.raises(ValueError, match="a fault of ours"):
-        cl_run("hydra.run.dir=here")
+    code, _, error = cl_run("hydra.run.dir=here")
+    assert (code, error.count("\n")) == (1, 1)
+    assert error == "error: ValueError: a fault of ours (its traceback is in cl_runner.log)\n"
+    assert "in fail\n" in (tmp_path / "here" / "cl_runner.log").read_text()
 
 
 def test_a_tilde_is_the_home(cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

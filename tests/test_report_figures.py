@@ -133,20 +133,21 @@ def test_tables_of_a_run(tmp_path: Path) -> None:
 
 def test_of_many_settings_the_best_are_drawn(tmp_path: Path) -> None:
     for number in range(32):
-        method = ("ewc", "global_mask")[number % 2]
+        method = ("layerwise_mask", "global_mask")[number % 2]
         freeze, strength = 0.1 * (number // 2 % 4), 10.0 ** (number // 8)
         run = tmp_path / str(number)
         write_run(run, 0.5 + number / 100, method=method, freeze=freeze, method__ewc_lambda=strength)
     summary = summary_of(tmp_path)
     assert "The best 25 of 32 settings." in draw_ranking(summary).caption
     sweep = draw_sweep(summary, "freeze")
-    assert {"ewc", "global_mask", "ewc_lambda=1", "ewc_lambda=1000"} <= set(texts(sweep.svg))
+    assert {"layerwise_mask", "global_mask", "ewc_lambda=1", "ewc_lambda=1000"} <= set(texts(sweep.svg))
     assert "run with one" not in sweep.caption
 
 
 def test_settings_that_were_not_swept_are_left_out_of_a_full_figure(tmp_path: Path) -> None:
     for number in range(14):
-        write_run(tmp_path / f"a{number}", 0.5, freeze=number % 2, method__ewc_lambda=float(number // 2))
+        freeze, strength = 0.5 + 0.1 * (number % 2), float(number // 2 + 1)
+        write_run(tmp_path / f"a{number}", 0.5, method="global_mask", freeze=freeze, method__ewc_lambda=strength)
     write_run(tmp_path / "b", 0.7, method="finetune", method__ewc_lambda=99.0)
     sweep = draw_sweep(summary_of(tmp_path), "freeze")
     assert "Of settings run with one freeze only, at most each method's best is shown." in sweep.caption

@@ -128,15 +128,6 @@ def test_what_acts_on_one_side_only_belongs_to_what_is_compared(write: Write, tm
     assert compared.table["pairs"][0] == 2
 
 
-def test_runs_that_do_not_tell_all_their_settings_are_taken_as_they_are(tmp_path: Path) -> None:
-    first, second = (write_run(tmp_path / name, 0.6, method="ewc", freeze=0.5) for name in "ab")
-    for directory, line in ((first, "freeze: 0.5\n"), (second, "")):
-        settings = f"benchmark: {{name: permuted_digits}}\nmethod: {{name: ewc}}\nseed: 0\n{line}"
-        (directory / ".hydra" / "config.yaml").write_text(settings)
-    table = collect([tmp_path]).table
-    assert table["freeze"].tolist() == ["0.5", "unknown"]
-
-
 def test_a_setting_that_does_nothing_in_a_table_and_a_figure(
     first_sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_runner.config import Config
 from cl_runner.errors import DamagedError
 from cl_runner.files import COMPLETE, FAILED, run_directories
 from cl_runner.metrics import metric_names
@@ -50,6 +51,7 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
     """
     folders = list(folders)
     found: dict[Path, dict[str, Any]] = {}
+    configs: dict[Path, Config] = {}
     left_out: list[LeftOut] = []
 
     def unread(directory: Path, reason: str) -> None:
@@ -58,7 +60,7 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
     for directory in run_directories(folders, unread):
         try:
             if (directory / COMPLETE).exists():
-                found[directory] = _row(directory)
+                configs[directory], found[directory] = _row(directory)
                 if by_folder:
                     found[directory][FOLDER] = _folder_of(directory, folders)
             elif (directory / FAILED).exists():
@@ -72,7 +74,7 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
         except OSError as error:
             unread(directory, error.strerror or str(error))
     settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in ("score", *METRICS)))
-    repeats = take_repeats(found, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
+    repeats = take_repeats(found, configs, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
     left_out += [_duplicate(repeat) for repeat in repeats if not repeat.idle]
     columns = {key: as_column([row.get(key) for row in found.values()]) for key in settings}
     columns["score"] = pd.Series([row["score"] for row in found.values()], dtype=object)
@@ -93,13 +95,13 @@ def _duplicate(repeat: Repeat) -> LeftOut:
     return LeftOut(repeat.directory, "duplicate", f"same settings and seed as {repeat.first}{but}")
 
 
-def _row(directory: Path) -> dict[str, Any]:
+def _row(directory: Path) -> tuple[Config, dict[str, Any]]:
     run = RunFiles(directory)
     settings = {NAMES.get(key, key): value for key, value in dotted(run.settings)}
     scores = run.scores
     assert scores.metrics is not None
     metrics = {name: scores.metrics[name] for name in metric_names(scores.name)}
-    return {**settings, "score": scores.name, **metrics}
+    return run.settings, {**settings, "score": scores.name, **metrics}
 
 
 def _failure(directory: Path) -> str:

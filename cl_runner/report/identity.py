@@ -1,7 +1,7 @@
 """Which runs are the same: settings that do nothing in a run are no part of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,6 @@ from cl_runner.config import Config
 from cl_runner.idle import idle_settings
 from cl_runner.report.scores import METRICS
 from cl_runner.report.settings import NAMES, shown
-
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -27,29 +25,23 @@ class Repeat:
     alike: bool
 
 
-def without_idle(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A run's settings with null for those that do nothing in it, and these with the reason.
-
-    Where not all settings are known, none is taken for one that does nothing.
-    """
-    try:
-        config = _config(Config, row, "")
-    except KeyError:
-        return dict(row), {}
+def without_idle(row: Mapping[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, str]]:
+    """A run's settings with null for those that do nothing in it, and these with the reason."""
     idle = {NAMES.get(key, key): reason for key, reason in idle_settings(config).items()}
     return {key: None if key in idle else value for key, value in row.items()}, idle
 
 
-def take_repeats(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list[Repeat]:
+def take_repeats(
+    found: dict[Path, dict[str, Any]], configs: Mapping[Path, Config], keys: Sequence[str]
+) -> list[Repeat]:
     """Take out all but the first of the runs `found` that agree in `keys` but for settings that do nothing in them.
 
-    These are null in `found` then. A setting that a run does not tell is `UNKNOWN`, and differs from all values.
+    These are null in `found` then.
     """
     first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
     repeats = []
     for directory, row in list(found.items()):
-        acting, idle = without_idle(row)
-        found[directory] = dict.fromkeys(keys, UNKNOWN) | acting
+        found[directory], idle = without_idle(row, configs[directory])
         same, other = first.setdefault(tuple(shown(found[directory][key]) for key in keys), (directory, row))
         if same != directory:
             differing = {key: reason for key, reason in idle.items() if shown(row[key]) != shown(other[key])}
@@ -57,15 +49,3 @@ def take_repeats(found: dict[Path, dict[str, Any]], keys: Sequence[str]) -> list
             repeats.append(Repeat(directory, same, differing, alike))
             del found[directory]
     return repeats
-
-
-def _config(kind: type[Any], row: Mapping[str, Any], prefix: str) -> Any:
-    """The dataclass of settings; KeyError where one is not in `row`."""
-    values = {}
-    for field in fields(kind):
-        key = f"{prefix}{field.name}"
-        if is_dataclass(field.type):
-            values[field.name] = _config(field.type, row, f"{key}.")  # type: ignore[arg-type]
-        else:
-            values[field.name] = row[NAMES.get(key, key)]
-    return kind(**values)
