@@ -85,7 +85,8 @@ def _train(config: Config, in_sweep: bool) -> None:
     from rich.console import Console
 
     from cl_runner.runner import run_stack
-    from cl_runner.terminal import TerminalProgress, show_results
+    from cl_runner.showing import show_results
+    from cl_runner.terminal import TerminalProgress
     from cl_runner.titles import describe
 
     console = Console()

@@ -1,37 +1,29 @@
 """A stack of runs from start to finish: one loop over the tasks."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
-
 from cl_runner.benchmarks import make_benchmark
-from cl_runner.checkpoints import RunState, load_state, save_states
+from cl_runner.checkpoints import load_state
 from cl_runner.config import Config
 from cl_runner.environment import Stopwatch, describe_environment, named_memory_errors, set_up
-from cl_runner.errors import StoppedError
 from cl_runner.evaluation import Score, evaluate
-from cl_runner.figures import draw_figures
-from cl_runner.files import is_complete, sync
+from cl_runner.files import is_complete
 from cl_runner.fisher import fisher_diagonals
 from cl_runner.interruption import Pauses
 from cl_runner.locks import locked
-from cl_runner.methods import Method, history, mask_rule
+from cl_runner.methods import Method, mask_rule
 from cl_runner.optimizers import make_optimizer
-from cl_runner.output import warn
 from cl_runner.outputs import outputs_in_use
 from cl_runner.overlap import mask_overlaps
 from cl_runner.record import begin_session
-from cl_runner.recording import Recorder, task_state
+from cl_runner.recording import Recorder
 from cl_runner.results import Run
-from cl_runner.resuming import states_of, take_up
-from cl_runner.stack import Layout, Stack
-from cl_runner.titles import describe
-from cl_runner.training import Epoch, Moment, divergence, kept_optimizer, train_task
+from cl_runner.resuming import take_up
+from cl_runner.rows import RunInStack, draw_all, fanned_out, record_epoch, record_states, save, share_rows
+from cl_runner.stack import Stack
+from cl_runner.training import Epoch, Moment, kept_optimizer, train_task
 
 
 class Progress(Protocol):
@@ -42,17 +34,6 @@ class Progress(Protocol):
 
     def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
         """After `task`, with the scores on every task."""
-
-
-@dataclass
-class _Run:
-    """One run, where it goes on from, the row of the stack that is its network, and that of its Fisher diagonal."""
-
-    config: Config
-    recorder: Recorder
-    state: RunState | None
-    row: int = 0
-    fisher_row: int = 0
 
 
 @named_memory_errors()
@@ -124,11 +105,11 @@ def _run_stack(
         for config, recorder in zip(configs, recorders, strict=True):
             recorder.tasks(benchmark.described(config.seed))
     # Runs of one seed side by side, for they share their samples.
-    runs = [_Run(*parts) for parts in zip(configs, recorders, states, strict=True)]
+    runs = [RunInStack(*parts) for parts in zip(configs, recorders, states, strict=True)]
     runs.sort(key=lambda run: run.config.seed)
 
     first = states[0].task if states[0] else 0
-    heads = _share_rows(runs, first)
+    heads = share_rows(runs, first)
     resumed = [run.state for run in heads if run.state]
     with clock("load"):
         sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
@@ -163,7 +144,7 @@ def _run_stack(
         for epoch in training:
             if isinstance(epoch, Moment):
                 with clock("write"):
-                    _save(runs, task, stack, method, epoch)
+                    save(runs, task, stack, method, epoch)
                 pauses.saved()
                 continue
             clock.seconds["train"] += epoch.seconds
@@ -172,7 +153,7 @@ def _run_stack(
                 scores = [evaluate(stack, benchmark, other, seen=number) for other in tested]
             with clock("write"):
                 for run in runs:
-                    _record_epoch(run, number, epoch, scores[:number])
+                    record_epoch(run, number, epoch, scores[:number])
                 runs = [run for run in runs if not run.recorder.failure]
             progress.epoch(number, tasks, epoch)
             if not runs:
@@ -186,19 +167,19 @@ def _run_stack(
         with clock("write"):
             for run in runs:
                 run.recorder.scores(number, scores, run.row)
-            _record_states(runs, number, stack, method.trainable, layout, fisher)
+            record_states(runs, number, stack, method.trainable, layout, fisher)
         progress.task(number, tasks, scores)
 
         if number < tasks:
             with clock("train"):
                 before = stack
-                stack, method, rows = _fanned_out(runs, number, stack, method, layout, fisher)
+                stack, method, rows = fanned_out(runs, number, stack, method, layout, fisher)
                 if common.train.keep_optimizer and not common.method.joint:
                     used = outputs_in_use(benchmark, [task], number)
                     moment = kept_optimizer(optimizer, before, used, rows, stack.streams, number)
                 benchmark = benchmark.of_streams(stack.streams)
             with clock("write"):
-                _save(runs, number, stack, method, moment)
+                save(runs, number, stack, method, moment)
             pauses.saved()
 
     with clock("write"):
@@ -211,97 +192,8 @@ def _run_stack(
     for run in runs:
         run.recorder.finish(facts)
     if draw:
-        _draw(runs)
+        draw_all(runs)
     return recorders
-
-
-def _share_rows(runs: Sequence[_Run], task: int) -> list[_Run]:
-    """Give runs with the same history up to `task` the same row; returns the first run of each row."""
-    heads: dict[Hashable, _Run] = {}
-    rows: dict[Hashable, int] = {}
-    for run in runs:
-        key = history(run.config, task)
-        heads.setdefault(key, run)
-        run.row = rows.setdefault(key, len(rows))
-    return list(heads.values())
-
-
-def _fanned_out(
-    runs: Sequence[_Run], task: int, stack: Stack, method: Method, layout: Layout, fisher: Tensor
-) -> tuple[Stack, Method, list[int]]:
-    """The stack and the method for `task`: a row for each history, having taken in the task before it;
-    and the rows before from which these go on.
-
-    Args:
-        runs: those that go on.
-        task: from 0.
-        stack, method: of the task before.
-        layout, fisher: Fisher diagonals after it, in which `fisher_row` of each run is its own.
-    """
-    parents = {id(run): run.row for run in runs}
-    heads = _share_rows(runs, task)
-    rows, configs = [parents[id(run)] for run in heads], [run.config for run in heads]
-    stack = stack.fan_out(rows, [config.seed for config in configs])
-    method = method.fan_out(stack, configs, rows)
-    used = configs[0].benchmark.outputs_of(task)
-    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]), used)
-    return stack, method, rows
-
-
-def _save(runs: Sequence[_Run], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:
-    """Save the state of every run, once made for each row; what it relies on is on the disk before."""
-    made = states_of(stack, method, task, moment)
-    tables = [run.recorder.tables() for run in runs]
-    sync(path for run in runs for path in run.recorder.written())
-    save_states(
-        (run.recorder.directory, made(run.row, lengths, run.recorder.matrix.tolist()), run.config)
-        for run, lengths in zip(runs, tables, strict=True)
-    )
-
-
-def _record_epoch(run: _Run, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:
-    if epoch.diverged[run.row]:
-        run.recorder.fail(divergence(task, epoch, run.row, run.config))
-        return
-    run.recorder.epoch(task, epoch, run.row)
-    run.recorder.curve_point(task, epoch.number, scores, run.row)
-
-
-def _record_states(
-    runs: Sequence[_Run], task: int, stack: Stack, trainable: Tensor, layout: Layout, fisher: Tensor
-) -> None:
-    """Write the state of each network once it is made into the directories of all runs that share it."""
-    parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()
-    # The file of a soft mask holds numbers of another type, in the first task too, when rows are shared.
-    rows = attrgetter("row", "fisher_row", "config.method.soft")
-    for (row, fisher_row, soft), sharing in groupby(sorted(runs, key=rows), key=rows):
-        state = task_state(
-            task,
-            stack.layout.named(parameters, row),
-            layout.named(fisher, fisher_row),
-            stack.layout.named(trainable, row),
-            used=runs[0].config.benchmark.outputs_of(task),
-            soft=soft,
-        )
-        for run in sharing:
-            run.recorder.task(state)
-
-
-def _draw(runs: Sequence[_Run]) -> None:
-    """Draw the figures of runs, which are complete without: what goes wrong is told once, and in each one's log."""
-    failed: dict[str, list[Recorder]] = {}
-    for run in runs:
-        try:
-            draw_figures(Run(run.recorder.directory), describe(run.config))
-        except StoppedError:
-            raise
-        except Exception as error:
-            reason = f"the figures were not drawn: {type(error).__name__}: {error}"
-            run.recorder.note(reason)
-            failed.setdefault(reason, []).append(run.recorder)
-    for reason, recorders in failed.items():
-        more = f" and {len(recorders) - 1} more" if len(recorders) > 1 else ""
-        warn(f"{recorders[0].directory}{more}: {reason}")
 
 
 def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:

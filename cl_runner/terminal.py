@@ -8,33 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cl_runner.metrics import metric_names
 from cl_runner.plain_text import printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cl_runner.evaluation import Score
     from cl_runner.sweeps import Job
     from cl_runner.training import Epoch
-
-_EXPLAINED = {
-    "average_accuracy": "mean accuracy over all tasks at the end",
-    "average_mse": "mean squared error over all tasks at the end",
-    "learning_accuracy": "mean accuracy on each task right after learning it",
-    "learning_mse": "mean squared error on each task right after learning it",
-    "backward_transfer": "what later tasks changed on earlier ones (negative: forgetting)",
-    "forward_transfer": "what earlier tasks gave to later ones before these were learned",
-    "average_forgetting": "mean loss against each task's best earlier score (negative: a gain)",
-}
 
 
 class _Bar:
@@ -123,7 +109,7 @@ class SweepProgress(_Bar):
         """Print each line once, however many jobs it is about."""
         for line in lines:
             if line not in self._warned:
-                self._print(f"[yellow]warning:[/yellow] {_plain(line)}")
+                self._print(f"[yellow]warning:[/yellow] {plain(line)}")
             self._warned.add(line)
 
     def found(self, directory: Path, *, finished: bool) -> None:
@@ -138,7 +124,7 @@ class SweepProgress(_Bar):
         """A job has failed."""
         self._reasons[reason] += 1
         if self._reasons[reason] == 1:
-            self._print(f"[red]error:[/red] job {number} ({_plain(' '.join(overrides))}): {_plain(reason)}")
+            self._print(f"[red]error:[/red] job {number} ({plain(' '.join(overrides))}): {plain(reason)}")
 
     def done(self) -> None:
         """A job is complete."""
@@ -193,11 +179,11 @@ class SweepProgress(_Bar):
         self._bar.stop()
         for reason, count in self._reasons.items():
             if count > 1:
-                self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {_plain(reason)}")
+                self._print(f"[red]error:[/red] {_counted(count - 1, 'more job')}: {plain(reason)}")
         complete, failures = self._done + len(self._finished), sum(self._reasons.values())
         jobs = self._jobs - self._same
         failed = f", [red]{failures} failed[/red]" if failures else ""
-        place = _plain(str(directory))
+        place = plain(str(directory))
         said = f"{complete} of {jobs} runs complete{failed}, in [bold]{place}[/bold]"
         following = f"\nfor tables and figures: cl-report {place}" if complete else ""
         if complete + failures < jobs:
@@ -226,42 +212,6 @@ def print_whole(console: Console, *tables: Table) -> None:
         console.print()
 
 
-def show_results(
-    console: Console,
-    title: str,
-    matrix: NDArray[np.float64],
-    metrics: Mapping[str, Any],
-    directory: Path,
-    *,
-    drawn: bool,
-) -> None:
-    """The matrix of scores `(T, T)` as a table, the metrics and the path; `drawn` is whether there are figures."""
-    score = "mse" if "average_mse" in metrics else "accuracy"
-    heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
-    decimals = 3 if score == "mse" else 1
-    console.print(f"\n[bold]{_plain(title)}[/bold]: {heading}", highlight=False, soft_wrap=True)
-    cells = [[f"{scale * value:.{decimals}f}" for value in values] for values in matrix]
-    print_whole(console, *_matrix_tables(cells))
-    for name in metric_names(score):
-        value, explained = f"{'–':>6}  ", _EXPLAINED[name]
-        if metrics[name] is not None:
-            value = f"{scale * metrics[name]:6.{decimals}f}{unit}"
-        elif len(matrix) == 1:
-            value = "  needs two tasks"
-        else:
-            explained = "left out: a task's own outputs know nothing before it is learned"
-        line = f"{name:20} {value}"
-        if not console.is_terminal or len(line) + 2 + len(explained) <= console.width:
-            line += f"  [dim]{explained}[/dim]"
-        console.print(line, highlight=False, soft_wrap=True)
-    figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
-    console.print(
-        f"\nresults in [bold]{_plain(str(directory))}[/bold]: {figures}metrics.json and more",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
 def in_ranges(names: Iterable[str]) -> str:
     """`0-3, 7` for the names 0, 1, 2, 3 and 7; other names as they are."""
     return ", ".join(_ranges(list(names)))
@@ -276,29 +226,7 @@ def _ranges(names: Sequence[str]) -> Iterator[str]:
     yield from (name for name in names if not name.isdecimal())
 
 
-def _matrix_tables(cells: Sequence[Sequence[str]]) -> Iterator[Table]:
-    """The scores after each task by the task tested, with lines and without; and when learned and at the end alone."""
-    tasks = range(1, len(cells) + 1)
-    shown = [
-        [cell if column <= row else f"[dim]{cell}[/dim]" for column, cell in enumerate(values)]
-        for row, values in enumerate(cells)
-    ]
-    for table, heading in ((Table(), "task {}" if len(cells) <= 6 else "{}"), (Table(box=None, pad_edge=False), "{}")):
-        table.add_column("after")
-        for task in tasks:
-            table.add_column(heading.format(task), justify="right")
-        for task, values in zip(tasks, shown, strict=True):
-            table.add_row((f"task {task}" if table.box else f"{task}"), *values)
-        yield table
-    ends = Table(box=None, pad_edge=False)
-    for heading in ("on task", "learned", "at the end"):
-        ends.add_column(heading, justify="right")
-    for task in tasks:
-        ends.add_row(f"{task}", cells[task - 1][task - 1], cells[-1][task - 1])
-    yield ends
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that is not ours, without markup."""
     return escape(printable(text))
 

@@ -18,7 +18,7 @@ from test_cli import QUICK, Runner, cl_run
 from cl_runner.files import COMPLETE
 from cl_runner.metrics import continual_metrics
 from cl_runner.report.cli import main as report
-from cl_runner.terminal import show_results
+from cl_runner.showing import show_results
 from cl_runner.training import Epoch, divergence
 
 __all__ = ["cl_run"]

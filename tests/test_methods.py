@@ -19,7 +19,7 @@ def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes longer than training, and nobody looks.
-        patch.setattr("cl_runner.runner.draw_figures", lambda *_: None)
+        patch.setattr("cl_runner.rows.draw_figures", lambda *_: None)
         for methods in (METHODS[:-1], METHODS[-1:]):
             configs = [make_config(f"method={method}") for method in methods]
             run_stack(configs, [folder / method for method in methods], Silent())

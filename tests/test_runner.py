@@ -390,7 +390,7 @@ def test_fanning_out_what_is_common_changes_nothing(
         return [tmp_path / name / str(number) for number in range(len(configs))]
 
     run_stack(configs, directories("shared"), Counting())
-    monkeypatch.setattr("cl_runner.runner.history", lambda config, _: (config.seed, id(config)))
+    monkeypatch.setattr("cl_runner.rows.history", lambda config, _: (config.seed, id(config)))
     run_stack(configs, directories("apart"), Silent())
     # After the first task the two EWC are still alike, and so are the sources of the hard mask and of the soft one.
     assert rows == [2 * 1, 2 * 7, 2 * 12, 2 * 12]

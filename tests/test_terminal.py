@@ -9,8 +9,9 @@ from rich.console import Console
 
 from cl_runner.evaluation import Score
 from cl_runner.metrics import continual_metrics
+from cl_runner.showing import show_results
 from cl_runner.sweeps import Job
-from cl_runner.terminal import SweepProgress, TerminalProgress, show_results
+from cl_runner.terminal import SweepProgress, TerminalProgress
 from cl_runner.training import Epoch
 
 ZERO = torch.zeros(1)
