@@ -1,24 +1,16 @@
 """Which settings of a run act, and which do nothing, as another setting stands in their way."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 from cl_runner.config import INCIDENTAL, Config
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
+from cl_runner.plain_settings import dotted
 
 
 def acting_settings(config: Config) -> dict[str, Any]:
     """The settings, by dotted key, on which the run's numbers depend: where two runs agree in these, they are one."""
     idle = {*INCIDENTAL, *idle_settings(config)}
-    return {key: value for key, value in flat(asdict(config)).items() if key not in idle}
+    return {key: value for key, value in dotted(config) if key not in idle}
 
 
 def difference(before: Config, now: Config) -> tuple[str, Any, Any] | None:

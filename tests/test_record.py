@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from test_resuming import stopped
 
 from cl_runner.config import Config, values_before
 from cl_runner.errors import DamagedError
-from cl_runner.idle import acting_settings, difference, flat
+from cl_runner.idle import acting_settings, difference
+from cl_runner.plain_settings import dotted
 from cl_runner.record import begin_session, read_record
 from cl_runner.results import load_run
 
@@ -140,7 +140,7 @@ def test_a_run_from_before_there_were_records(cl_run: Runner, tmp_path: Path) ->
 
 def test_settings_that_came_later_say_what_runs_had_before(make_config: MakeConfig) -> None:
     first = {f"{group}{name}" for group, names in OF_THE_FIRST_VERSION.items() for name in names.split()}
-    assert flat(asdict(make_config())).keys() == first | dict(values_before()).keys()
+    assert dict(dotted(make_config())).keys() == first | dict(values_before()).keys()
 
 
 @pytest.mark.parametrize(
