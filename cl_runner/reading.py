@@ -1,19 +1,13 @@
 """Reading files that somebody else may have written: as data, whole, and no more than they can be expected to hold."""
 
-import csv
 import json
 import math
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from cl_runner.errors import DamagedError
 
@@ -26,16 +20,6 @@ _DIGITS = 40
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 # libyaml's parser is ten times as fast, but not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a table's column holds: numbers from `low` to `high`, `whole` ones or not; an `empty` field is NaN."""
-
-    low: float = 0
-    high: float = math.inf
-    whole: bool = False
-    empty: bool = False
 
 
 def read_bytes(file: Path, most: int) -> bytes:
@@ -114,50 +98,6 @@ def parse_yaml(file: Path, content: bytes) -> Any:
         raise DamagedError(file, f"not valid YAML: {error.problem}{line}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DamagedError(file, f"not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def parse_table(file: Path, content: bytes, columns: Mapping[str, Column]) -> dict[str, NDArray[np.float64]]:
-    """The columns `(rows,)` of a CSV table that has just these.
-
-    Raises:
-        DamagedError: it has others, ends in the middle of a line, or holds what a column does not.
-    """
-    try:
-        text = content.decode("ascii")
-    except ValueError as error:
-        raise DamagedError(file, "not a table of numbers") from error
-    header, _, body = text.partition("\n")
-    if header.rstrip("\r").split(",") != list(columns):
-        raise DamagedError(file, f"its first line is not {','.join(columns)}")
-    if not text.endswith("\n"):
-        raise DamagedError(file, "its last line is cut off")
-    # What `float` would take besides: inf, nan, 1_000.
-    if not set(body) <= set("0123456789+-.e,\r\n"):
-        raise DamagedError(file, "not a table of numbers")
-    rows = list(csv.reader(StringIO(body)))
-    if any(len(row) != len(columns) for row in rows):
-        raise DamagedError(file, f"a line has not {len(columns)} fields")
-    fields = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return {
-        name: _column(file, name, column, values)
-        for (name, column), values in zip(columns.items(), fields, strict=True)
-    }
-
-
-def _column(file: Path, name: str, column: Column, fields: Sequence[str]) -> NDArray[np.float64]:
-    try:
-        values = np.array([float(field or "nan") for field in fields])
-    except ValueError as error:
-        raise DamagedError(file, f"{name}: not a number") from error
-    known = values[~np.isnan(values)] if column.empty else values
-    wrong = ~((known >= column.low) & (known <= column.high) & np.isfinite(known))
-    if column.whole:
-        wrong |= known != np.floor(known)
-    if wrong.any():
-        kind = "whole numbers" if column.whole else "numbers"
-        upper = "" if column.high == math.inf else f" to {column.high:g}"
-        raise DamagedError(file, f"{name}: got {known[wrong][0]:g}, allowed: {kind} from {column.low:g}{upper}")
-    return values
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from cl_runner.config import Config
 from cl_runner.errors import DamagedError
 from cl_runner.files import COMPLETE, RECORD, TASKS
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics, metric_names
-from cl_runner.reading import SETTINGS, TABLE, parse_json, parse_table, read_bytes
+from cl_runner.reading import SETTINGS, TABLE, parse_json, read_bytes
 from cl_runner.record import HYDRA, Stored, read_stored, settings_of
-from cl_runner.tables import Table, columns_of, is_whole
+from cl_runner.tables import Table, columns_of, is_whole, parse_table
 
 # Tables have seven digits.
 _EXACT = 2e-6

@@ -1,17 +1,32 @@
 """The tables that a run writes: their columns, what each may hold, and which lines there must be."""
 
+import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_runner.errors import DamagedError
 from cl_runner.metrics import ScoreName
-from cl_runner.reading import Column
 from cl_runner.significance import BIN_WIDTH
 
 Table = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a table's column holds: numbers from `low` to `high`, `whole` ones or not; an `empty` field is NaN."""
+
+    low: float = 0
+    high: float = math.inf
+    whole: bool = False
+    empty: bool = False
+
 
 _COUNT, _AMOUNT, _SHARE = Column(whole=True), Column(), Column(high=1)
 _LOSS = Column(-math.inf)
@@ -122,3 +137,47 @@ def _bins_are_whole(found: Table) -> bool:
     same = (np.diff(task) == 0) & (np.diff(layer) == 0)
     later = (np.diff(task) > 0) | ((np.diff(task) == 0) & (np.diff(layer) > 0))
     return np.array_equal(bins * BIN_WIDTH, low) and bool((later | (same & (np.diff(bins) == 1))).all())
+
+
+def parse_table(file: Path, content: bytes, columns: Mapping[str, Column]) -> dict[str, NDArray[np.float64]]:
+    """The columns `(rows,)` of a CSV table that has just these.
+
+    Raises:
+        DamagedError: it has others, ends in the middle of a line, or holds what a column does not.
+    """
+    try:
+        text = content.decode("ascii")
+    except ValueError as error:
+        raise DamagedError(file, "not a table of numbers") from error
+    header, _, body = text.partition("\n")
+    if header.rstrip("\r").split(",") != list(columns):
+        raise DamagedError(file, f"its first line is not {','.join(columns)}")
+    if not text.endswith("\n"):
+        raise DamagedError(file, "its last line is cut off")
+    # What `float` would take besides: inf, nan, 1_000.
+    if not set(body) <= set("0123456789+-.e,\r\n"):
+        raise DamagedError(file, "not a table of numbers")
+    rows = list(csv.reader(StringIO(body)))
+    if any(len(row) != len(columns) for row in rows):
+        raise DamagedError(file, f"a line has not {len(columns)} fields")
+    fields = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return {
+        name: _column(file, name, column, values)
+        for (name, column), values in zip(columns.items(), fields, strict=True)
+    }
+
+
+def _column(file: Path, name: str, column: Column, fields: Sequence[str]) -> NDArray[np.float64]:
+    try:
+        values = np.array([float(field or "nan") for field in fields])
+    except ValueError as error:
+        raise DamagedError(file, f"{name}: not a number") from error
+    known = values[~np.isnan(values)] if column.empty else values
+    wrong = ~((known >= column.low) & (known <= column.high) & np.isfinite(known))
+    if column.whole:
+        wrong |= known != np.floor(known)
+    if wrong.any():
+        kind = "whole numbers" if column.whole else "numbers"
+        upper = "" if column.high == math.inf else f" to {column.high:g}"
+        raise DamagedError(file, f"{name}: got {known[wrong][0]:g}, allowed: {kind} from {column.low:g}{upper}")
+    return values

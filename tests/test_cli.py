@@ -286,7 +286,7 @@ def test_help_and_bad_settings_do_not_import_torch(tmp_path: Path) -> None:
             "from cl_runner.cli import main\n"
             "try:\n    code = main()\nexcept SystemExit as leaving:\n    code = leaving.code or 0\n"
             f"assert code == {expected}, code\n"
-            "assert not {'torch', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+            "assert not {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         )
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
