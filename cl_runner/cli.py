@@ -1,6 +1,7 @@
 """The command line: `cl-run`, a Hydra application.
 
-Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted.
+Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted;
+128 + its number where a signal ended it.
 """
 
 import io

@@ -1,8 +1,8 @@
 """The settings of a run, one dataclass per Hydra group.
 
-Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is
-data (`Choice`, `Range`), from which `cl_runner.checks` makes both the check and its message. A setting that came after
-version 0.1 says what runs had `before` it, so that older runs can be read.
+Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is data (`Choice`,
+`Range`), from which both checks and messages are made (`cl_runner.checks`, `cl_runner.descriptions`). A setting that
+came after version 0.1 says what runs had `before` it, so that older runs can be read.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,6 +15,7 @@ from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError
 from cl_runner.files import JOBS, has_state, is_complete, run_directories, write_atomically
 from cl_runner.idle import acting_settings
+from cl_runner.reading import TABLE, parse_json, read_bytes
 from cl_runner.record import read_record
 
 
@@ -69,7 +70,8 @@ class Directories:
                 composed.hydra.job.id = composed.hydra.job.num = candidate
             directory = self._sweep / str(composed.hydra.sweep.subdir)
             if directory == before:
-                raise ConfigError(f"hydra.sweep.subdir: gives {directory} to two jobs, allowed: one for each")
+                whose = self.damaged.get(directory) or "another job has it"
+                raise ConfigError(f"hydra.sweep.subdir: gives {directory}, allowed: one for each job, and {whose}")
             if directory not in self._taken:
                 break
             before = directory
@@ -108,10 +110,12 @@ class Directories:
 def led(sweep: Path) -> list[tuple[list[str], Path]]:
     """Overrides of the jobs of a sweep and where they led, as far as that was written down and can be read."""
     try:
-        entries = json.loads((sweep / JOBS).read_text(encoding="utf-8"))
-        return [(list(map(str, entry["overrides"])), sweep / str(entry["directory"])) for entry in entries]
-    except (OSError, ValueError, LookupError, TypeError):
+        entries = parse_json(sweep / JOBS, read_bytes(sweep / JOBS, TABLE))
+        found = [(list(map(str, entry["overrides"])), os.path.normpath(entry["directory"])) for entry in entries]
+    except (DamagedError, LookupError, TypeError):
         return []
+    # Somebody else may have written it.
+    return [(overrides, sweep / name) for overrides, name in found if name[:2] != ".." and not Path(name).is_absolute()]
 
 
 def _key(config: Config) -> str:

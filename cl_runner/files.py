@@ -137,7 +137,8 @@ def position_of(directory: Path) -> tuple[int, ...] | None:
         with (directory / STATE).open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
             state = json.loads(header["__metadata__"]["state"])
-            return state["task"], state["epoch"], state["step"]
+            position = state["task"], state["epoch"], state["step"]
+        return position if all(type(part) is int and part >= 0 for part in position) else ()
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError):

@@ -19,8 +19,12 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(directories: Sequence[Path]) -> Iterator[None]:
+def locked(directories: Sequence[Path], patience: float = _PATIENCE) -> Iterator[None]:
     """Keep other processes out of directories of runs or sweeps; the system lets them in again when this one dies.
+
+    Args:
+        directories: which are created if they are not there.
+        patience: seconds to wait for whoever is in one of them; below 0 as long as that takes.
 
     Raises:
         LockedError: another one is in one of them.
@@ -36,7 +40,7 @@ def locked(directories: Sequence[Path]) -> Iterator[None]:
             lock = FileLock(directory.absolute() / LOCK, is_singleton=True)
             try:
                 with naming(directory / LOCK):
-                    held.enter_context(lock.acquire(timeout=_PATIENCE))
+                    held.enter_context(lock.acquire(timeout=patience))
             except Timeout as error:
                 raise LockedError(f"{directory}: another process is at work here") from error
         yield

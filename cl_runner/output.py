@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from cl_runner.errors import StoppedError
-
 _log = logging.getLogger("cl_runner")
 
 
@@ -90,8 +88,6 @@ def harmless(what: str) -> Iterator[None]:
     """Turns errors into a warning, on standard error and in the log: `what`, and why."""
     try:
         yield
-    except StoppedError:
-        raise
     except Exception as error:
         line = f"{what}: {type(error).__name__}: {error}"
         _log.warning(line)

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.checks import check_cores, check_device, checked
 from cl_runner.config import Config
 from cl_runner.directories import Directories
-from cl_runner.errors import ConfigError, RefusedError, RunError, explained, is_for_all
+from cl_runner.errors import ConfigError, RefusedError, RunError, explained, from_system, is_for_all
 from cl_runner.files import FAILED, LOG, is_complete, mark_failed, naming
 from cl_runner.idle import unused_settings
 from cl_runner.interruption import held_back
@@ -128,6 +128,7 @@ class Prepared:
         Raises:
             ConfigError: a setting is wrong.
         """
+        known = None
         try:
             composed = self._composed(overrides)
             config = checked(composed, here=False)
@@ -139,9 +140,10 @@ class Prepared:
             directory = known or self._directories.new(composed, number, config)
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             reason = error if isinstance(error, ConfigError) else refusal(error)
-            place = self._directories.of_failed(overrides, number)
-            self._directories.leads(overrides, place)
-            self._wrong[place] = str(reason)
+            if known is None or known in self._at_work:
+                known = self._directories.of_failed(overrides, number)
+                self._directories.leads(overrides, known)
+            self._wrong[known] = str(reason)
             raise reason from error
         self._directories.leads(overrides, directory)
         self._note_unused(config, overrides)
@@ -160,9 +162,14 @@ class Prepared:
             self.elsewhere.append(job)
             return
         self._progress.warn(filter(None, [taken_up_by_others(directory)]))
-        self._returns[number] = self._written(composed, job, overrides)
-        if not known:
-            write_record(directory, Record(config))
+        try:
+            self._returns[number] = self._written(composed, job, overrides)
+            if not known:
+                write_record(directory, Record(config))
+        except OSError as error:
+            if not is_for_all(error):
+                mark_failed(directory, str(from_system(error)))
+            raise
         self.jobs.append(job)
 
     def _composed(self, overrides: list[str]) -> DictConfig:

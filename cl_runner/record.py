@@ -1,7 +1,7 @@
 """A run's own record, `run.json`: its settings, who has computed it, and at its end the checksums of its files.
 
-It is written before anything else, by whoever holds the run's lock, and names its own checksum. What Hydra writes into
-`.hydra/` is for people: it comes before the lock, and means what the environment of its reader says.
+It is written before anything else that a run leaves, by whoever holds its lock or that of its sweep, and names its own
+checksum. What Hydra writes into `.hydra/` is for people, and means what the environment of its reader says.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError
-from cl_runner.files import COMPLETE, FAILED, RECORD, STATE, has_state, write_atomically, write_durably
+from cl_runner.files import COMPLETE, RECORD, TASKS, has_state, write_atomically, write_durably
 from cl_runner.plain_settings import checked_settings
 from cl_runner.reading import SETTINGS, parse_json, parse_yaml, read_bytes
 from cl_runner.versions import changes, session
@@ -23,9 +23,6 @@ from cl_runner.versions import changes, session
 HYDRA = ".hydra/config.yaml"
 # Of a record, named in the metrics too: where it is, there was one.
 FORMAT = 1
-# What a run's numbers are not read from, and what is not there yet.
-_UNCHECKED = {RECORD, COMPLETE, FAILED, STATE}
-_UNCHECKED_KINDS = {".png", ".log"}
 
 
 @dataclass(frozen=True)
@@ -140,8 +137,8 @@ def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes) -> None:
     """Record what is known of a run's computation, and the checksums of the files that it left, and of that with its
     metrics, which will be written last.
     """
-    names = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    files = {str(name): _digest(directory / name) for name in names if _is_checked(name)}
+    written = [*directory.glob("*.csv"), *directory.glob(TASKS), *directory.glob("*/task_*.safetensors")]
+    files = {path.relative_to(directory).as_posix(): _digest(path) for path in sorted(written)}
     files[COMPLETE] = hashlib.sha256(metrics).hexdigest()
     write_record(directory, replace(read_record(directory), facts=facts, files=files))
 
@@ -163,11 +160,6 @@ def _is_there(file: Path) -> bool:
         return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def _is_checked(name: Path) -> bool:
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and str(name) not in _UNCHECKED and name.suffix not in _UNCHECKED_KINDS
 
 
 def _digest(file: Path) -> str:

@@ -239,7 +239,7 @@ class Recorder:
     def mask_overlap(self, overlaps: Iterable[Overlap]) -> None:
         """Write how much the masks of every two tasks have in common."""
         rows = ([*item[:3], _short(item.jaccard), _short(item.chance)] for item in overlaps)
-        self._table("mask_overlap.csv", Overlap._fields, rows)
+        self._table("mask_overlap.csv", list(columns_of("mask_overlap.csv", self.score)), rows)
 
     @property
     def metrics(self) -> dict[str, Any]:

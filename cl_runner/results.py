@@ -70,7 +70,7 @@ class Run:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Versions, device, seconds by phase, peak memory."""
+        """What `run.json` holds but for the settings: `sessions` with their versions, device, seconds, memory, ..."""
         return self._files.facts
 
     @cached_property

@@ -27,10 +27,10 @@ _created: list[Path] = []
 def leave() -> None:
     """Let go of the directories that were taken; nothing stays of one in which nothing was begun."""
     for directory in reversed(_created):
-        if [path.name for path in directory.glob("*")] == [LOCK]:
-            (directory / LOCK).unlink()
         # One that holds something stays.
         with suppress(OSError):
+            if [path.name for path in directory.glob("*")] == [LOCK]:
+                (directory / LOCK).unlink()
             directory.rmdir()
     _created.clear()
     _held.close()
@@ -42,8 +42,10 @@ def _take(directory: Path) -> None:
     Raises:
         LockedError: another process has it.
     """
-    _created.extend(reversed([place for place in (directory, *directory.parents) if not place.exists()]))
+    absent = [place for place in (directory, *directory.parents) if not place.exists()]
     _held.enter_context(locked([directory]))
+    # Only now: another process that was quicker may have it.
+    _created.extend(reversed(absent))
 
 
 class CheckBeforeStart(Callback):

@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 
 import psutil
 
+from cl_runner.errors import DamagedError
 from cl_runner.files import write_durably
+from cl_runner.reading import TABLE, parse_json, read_bytes
 
 # Of records, scripts and logs, in the directory of a sweep.
 FOLDER = ".submitit"
@@ -108,10 +110,8 @@ def _number(file: Path) -> int:
 def _submission(file: Path) -> Submission | str:
     """A submission as it was recorded, or why it cannot be read."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        return f"{file}: {error.strerror}; what was submitted then is not known"
-    except (ValueError, RecursionError):
+        content = parse_json(file, read_bytes(file, TABLE))
+    except DamagedError:
         content = None
     match content:
         case {

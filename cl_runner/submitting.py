@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -25,9 +24,9 @@ from rich.console import Console
 from cl_runner.config import Config, SlurmLauncherConfig, SlurmLocalLauncherConfig
 from cl_runner.data import make_available
 from cl_runner.errors import ClusterError, DataError
-from cl_runner.files import LOCK
 from cl_runner.interruption import deaf_to_the_terminal, held_back
 from cl_runner.limits import available_memory
+from cl_runner.locks import locked
 from cl_runner.preparing import Prepared
 from cl_runner.status import statuses
 from cl_runner.submissions import FOLDER, Cluster, damaged, last_line, record, submission_of
@@ -61,7 +60,7 @@ def launch(
     with SweepProgress(Console(stderr=True), len(job_overrides)) as progress:
         (directory / FOLDER).mkdir(parents=True, exist_ok=True)
         # Of two processes that start the same sweep, the second finds with the cluster what the first submitted.
-        with FileLock(directory.absolute() / LOCK):
+        with locked([directory], patience=-1):
             progress.warn(damaged(directory))
             at_work = _at_work(directory)
             here = cluster == "local"

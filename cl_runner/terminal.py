@@ -157,7 +157,8 @@ class SweepProgress(_Bar):
         if count:
             self._runs += count
             self._bar.reset(self._total, total=self._runs, description="training", speed="")
-            self._print(f"{count} runs submitted before are waiting or being computed")
+            are = "is" if count == 1 else "are"
+            self._print(f"{_counted(count, 'run')} submitted before {are} waiting or being computed")
 
     def waiting(self, states: Mapping[str, int]) -> None:
         """What was submitted stands so, by number of jobs."""

@@ -203,7 +203,7 @@ def test_a_refused_sweep_leaves_the_record_of_the_one_before(cl_run: Runner, tmp
 def test_two_jobs_cannot_have_one_directory(cl_run: Runner, tmp_path: Path) -> None:
     code, _, error = cl_run(*HERE, "seed=0,1", "hydra.sweep.subdir=same")
     assert code == 2
-    assert "hydra.sweep.subdir: gives sweep/same to two jobs" in error
+    assert "hydra.sweep.subdir: gives sweep/same, allowed: one for each job, and another job has it" in error
     assert load_run(tmp_path / "sweep" / "same").config.seed == 0
 
 

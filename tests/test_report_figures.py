@@ -186,6 +186,6 @@ def test_figures_have_the_tables_intervals_also_of_pooled_runs(tmp_path: Path, m
         next(drawing.svg for drawing in section.drawings if drawing.name == name)
         for name in ("ranking", "accuracy_over_tasks", "accuracy_matrices")
     )
-    assert "over 3 seeds each" in ranking
-    assert "over 3 seeds each" in over_tasks
+    assert "over 3 seeds each" in " ".join(texts(ranking))
+    assert "over 3 seeds each" in " ".join(texts(over_tasks))
     assert "3\u00a0seeds" in matrices

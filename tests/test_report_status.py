@@ -3,6 +3,8 @@
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,16 @@ def test_what_is_missing_and_the_command_that_runs_it(
     assert {name: (sweep / name / COMPLETE).read_bytes() for name in "01234567"} == before
     assert not (sweep / "4" / FAILED).exists()
     assert "sweep: 8 jobs, 8 finished\n" in status(capsys, "sweep")
+
+
+def test_the_command_is_told_in_a_process_of_its_own(cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run(*SWEEP, *QUICK, "method=glob(*_mask)")[0] == 0
+    shutil.rmtree(tmp_path / "sweep" / "1")
+    entry = "from cl_runner.report.cli import entry; entry()"
+    command = [sys.executable, "-c", entry, "--status", "sweep"]
+    output = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert output.splitlines()[0] == "sweep: 2 jobs, 1 finished, 1 never begun"
+    assert "method=glob(*_mask)" in output.splitlines()[-1]
 
 
 def test_a_sweep_of_ones_own_presets(cl_run: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_record_that_cannot_be_read_is_named(sweep: Path) -> None:
     (sweep / FOLDER / "submission_0001.json").mkdir()
     assert recorded(sweep) == []
     (line,) = damaged(sweep)
-    assert "submission_0001.json: Is a directory" in line
+    assert "submission_0001.json is damaged" in line
 
 
 def test_two_writers_of_a_number_have_a_file_each(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

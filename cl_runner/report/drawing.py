@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,7 +91,9 @@ def style() -> Iterator[None]:
 
 def titled(figure: Figure, title: str, subtitle: str) -> None:
     """Say above the figure what it shows, and below that what its marks are."""
-    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=10.5)
+    # Some thirteen characters an inch.
+    lines = textwrap.wrap(subtitle, max(40, int(13 * figure.get_figwidth())))
+    figure.suptitle("\n".join([title, *lines]), x=0.01, ha="left", fontsize=10.5)
 
 
 def finish(figure: Figure, name: str, title: str, subtitle: str, caption: str) -> Drawing:

@@ -20,7 +20,7 @@ BOOKKEEPING = ("seed", *INCIDENTAL)
 FOLDER = "folder"
 # A group's option chooses these settings too.
 _CHOSEN_BY = {
-    "method": ("method.", "freeze", "train."),
+    "method": ("method.", "freeze"),
     "benchmark": ("benchmark.", "train."),
 }
 

@@ -12,6 +12,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from rich.console import Console
 from rich.markup import escape
@@ -136,7 +137,8 @@ def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
     for grid in grids.values() or [{}]:
         if _values([*(f"{key}={value}" for key, value in {**params, **grid}.items()), *given]) > _MOST_JOBS:
             raise ValueError(f"more than {_MOST_JOBS} jobs")
-    # A `glob` matches what lies where the sweep found its presets.
+    # A `glob` matches what lies where the sweep found its presets, which plugins of Hydra's look through.
+    Plugins.instance()
     places = ConfigSearchPathImpl()
     for source in asked["runtime"]["config_sources"]:
         places.append(source["provider"], f"{source['schema']}://{source['path']}")
