@@ -13,10 +13,10 @@ from omegaconf import DictConfig, open_dict
 
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError
-from cl_runner.files import JOBS, has_state, is_complete, run_directories, write_atomically
+from cl_runner.files import COMPLETE, JOBS, RECORD, has_state, is_complete, run_directories, write_atomically
 from cl_runner.idle import acting_settings
 from cl_runner.reading import TABLE, parse_json, read_bytes
-from cl_runner.record import read_record
+from cl_runner.record import belongs, read_record
 
 
 class Directories:
@@ -41,7 +41,11 @@ class Directories:
 
         for directory in run_directories([sweep], unread):
             try:
-                self._of.setdefault(_key(read_record(directory).settings), directory)
+                record = read_record(directory)
+                if belongs(record, directory):
+                    self._of.setdefault(_key(record.settings), directory)
+                else:
+                    self.damaged[directory] = f"{directory}: its {COMPLETE} and its {RECORD} do not belong together"
             except FileNotFoundError as error:
                 if not is_complete(directory) and not has_state(directory):
                     # Of a job that failed before it was known what it is.
@@ -69,10 +73,15 @@ class Directories:
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = candidate
             directory = self._sweep / str(composed.hydra.sweep.subdir)
+            if os.path.relpath(directory, self._sweep)[:2] in (os.curdir, os.pardir):
+                raise ConfigError(
+                    f"hydra.sweep.subdir: gives {directory}, allowed: a directory inside {self._sweep}, where the "
+                    "sweep looks for its jobs"
+                )
             if directory == before:
                 whose = self.damaged.get(directory) or "another job has it"
                 raise ConfigError(f"hydra.sweep.subdir: gives {directory}, allowed: one for each job, and {whose}")
-            if directory not in self._taken:
+            if self._is_free(directory):
                 break
             before = directory
         self._taken.add(directory)
@@ -83,7 +92,7 @@ class Directories:
         """A directory for the reason why a job could not be composed: the same each time."""
         directory = self._led.get(frozenset(overrides))
         numbers = self._candidates(number)
-        while directory is None or directory in self._taken:
+        while directory is None or not self._is_free(directory):
             directory = self._sweep / str(next(numbers))
         self._taken.add(directory)
         return directory
@@ -100,11 +109,16 @@ class Directories:
         ]
         write_atomically(self._sweep / JOBS, (json.dumps(entries, indent=1) + "\n").encode())
 
+    def _is_free(self, directory: Path) -> bool:
+        """Whether it is no other job's, and no file, nor a link that leads nowhere, is in its place."""
+        return directory not in self._taken and (directory.is_dir() or not os.path.lexists(directory))
+
     def _candidates(self, number: int) -> Iterator[int]:
         yield number
         while True:
             self._next += 1
-            yield self._next - 1
+            if self._next - 1 != number:
+                yield self._next - 1
 
 
 def led(sweep: Path) -> list[tuple[list[str], Path]]:

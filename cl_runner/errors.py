@@ -2,6 +2,7 @@
 
 import errno
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import Signals
@@ -30,7 +31,11 @@ class WrongCommandError(ConfigError):
 
 
 class RefusedError(ConfigError):
-    """A sweep none of whose jobs could be begun, for reasons that were told."""
+    """A sweep, or a batch of one, none of whose jobs could be begun, for `reasons` that were told, by directory."""
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        super().__init__()
+        self.reasons = reasons
 
 
 class DataError(RunError):

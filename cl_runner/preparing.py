@@ -118,7 +118,7 @@ class Prepared:
             RefusedError: no job could be composed.
         """
         if len(self._wrong) == len(self._overrides):
-            raise RefusedError
+            raise RefusedError(self._wrong)
         return [self._returns[self._same.get(number, number)] for number in self._overrides]
 
     def _prepare(self, number: int, overrides: list[str]) -> None:

@@ -143,6 +143,12 @@ def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes) -> None:
     write_record(directory, replace(read_record(directory), facts=facts, files=files))
 
 
+def belongs(record: Record, directory: Path) -> bool:
+    """Whether a run's metrics, if they are there, are those that its record names; true of a run without checksums."""
+    digest = record.files.get(COMPLETE)
+    return digest is None or not (directory / COMPLETE).is_file() or _digest(directory / COMPLETE) == digest
+
+
 def _as_json(record: Record) -> bytes:
     content = {
         "format": FORMAT,

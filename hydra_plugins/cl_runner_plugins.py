@@ -71,6 +71,7 @@ class _EveryBatch(Launcher):
         self._launcher = launcher
         self._returns: list[JobReturn] = []
         self._refused: Exception | None = None
+        self._wrong: dict[Path, str] = {}
         self.is_ours = isinstance(launcher, _SweepLauncher)
 
     def setup(self, **_: Any) -> None:
@@ -84,6 +85,7 @@ class _EveryBatch(Launcher):
             self._returns += self._launcher.launch(job_overrides, initial_job_idx)
         except RefusedError as error:
             self._refused = error
+            self._wrong.update(error.reasons)
         return []
 
     def returns(self) -> list[JobReturn]:
@@ -94,9 +96,13 @@ class _EveryBatch(Launcher):
             Exception: the reason of a job that failed.
         """
         from cl_runner.errors import ConfigError
+        from cl_runner.files import mark_failed
 
         if self._refused and not self._returns:
             raise self._refused
+        for directory, reason in self._wrong.items():
+            # Other batches were begun.
+            mark_failed(directory, reason)
         for job in self._returns:
             # Raises the reason if it failed.
             _ = job.return_value

@@ -13,6 +13,7 @@ from cl_runner.directories import led
 from cl_runner.errors import LockedError
 from cl_runner.files import FAILED, LOCK, position_of
 from cl_runner.locks import is_locked, locked
+from cl_runner.results import load_run
 
 __all__ = ["cl_run"]
 
@@ -89,3 +90,39 @@ def test_a_state_that_stands_nowhere(task: str, tmp_path: Path) -> None:
     header = json.dumps({"__metadata__": metadata}).encode()
     (tmp_path / "state.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     assert position_of(tmp_path) == ()
+
+
+@pytest.mark.parametrize("subdir", ["../out-${seed}", ".", "a/../../b${seed}"])
+def test_a_subdirectory_elsewhere_is_refused(subdir: str, cl_run: Runner, tmp_path: Path) -> None:
+    code, _, error = cl_run(*SWEEP, "seed=0,1", f"hydra.sweep.subdir='{subdir}'")
+    assert code == 2
+    assert "allowed: a directory inside sweep, where the sweep looks for its jobs" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+
+
+def test_what_is_in_the_place_of_a_directory_is_passed_by(cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "0").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "sweep" / "1").touch()
+    assert cl_run(*SWEEP, "seed=0,1")[0] == 0
+    found = {folder.name: load_run(folder).config.seed for folder in (tmp_path / "sweep").iterdir() if folder.is_dir()}
+    assert sorted(found.values()) == [0, 1]
+    assert not {"0", "1"} & set(found)
+
+
+def test_a_record_of_another_run_finds_nothing(cl_run: Runner, tmp_path: Path) -> None:
+    assert cl_run(*SWEEP, "seed=0,1")[0] == 0
+    (tmp_path / "sweep" / "0" / "run.json").write_bytes((tmp_path / "sweep" / "1" / "run.json").read_bytes())
+    code, _, error = cl_run(*SWEEP, "seed=1,0")
+    assert code == 0
+    assert "sweep/0: its metrics.json and its run.json do not belong together" in error
+    assert "1 run in 1 stack, 1 finished before\nfound again, finished: 1\n" in error
+    assert load_run(tmp_path / "sweep" / "2").config.seed == 0
+
+
+def test_a_batch_all_of_whose_jobs_are_wrong_is_marked(cl_run: Runner, tmp_path: Path) -> None:
+    code, _, _ = cl_run(*SWEEP, "train.learning_rate=-1,0.01", "seed=0,1", "hydra.sweeper.max_batch_size=2")
+    assert code == 2
+    for number in "01":
+        assert "learning_rate: got -1" in (tmp_path / "sweep" / number / FAILED).read_text()
+    assert [load_run(tmp_path / "sweep" / number).config.seed for number in "23"] == [0, 1]

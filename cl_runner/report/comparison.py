@@ -87,7 +87,8 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
     least, most = score.range_of(metrics)
     low, high = intervals([by_seed.T], least - most, most - least)
     table = pd.DataFrame({"metric": metrics, "difference": by_seed.mean(axis=0)})
-    agree = (np.sign(by_seed) == np.sign(table["difference"].to_numpy())).sum(axis=0)
+    # A zero has no sign.
+    agree = ((np.sign(by_seed) == np.sign(table["difference"].to_numpy())) & (by_seed != 0)).sum(axis=0)
     table = table.assign(low=low[0], high=high[0], seeds=len(by_seed), pairs=len(paired), agree=agree)
     alone = (len(one) - _partnered(one, cells, paired), len(two) - _partnered(two, cells, paired))
     _, follows = distinguishing(both, settings)

@@ -162,6 +162,8 @@ def comparison_in_words(found: Comparison) -> list[str]:
         agreeing = found.table.loc[found.table["agree"] == found.table["seeds"], "metric"].tolist()
         agree = f"; these {row['seeds']} agree in sign of {_and(agreeing)}" if len(agreeing) else ""
         lines.append(f"{ENOUGH_SEEDS} seeds at least are needed to call a difference clear{agree}.")
+    if (found.table[["difference", "low", "high"]].fillna(0) == 0).all(axis=None):
+        lines.append("On average the two gave the very same numbers.")
     return lines
 
 
