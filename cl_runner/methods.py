@@ -145,7 +145,7 @@ class Method:
             used: how many outputs, the first ones, the tasks so far have had.
         """
         if self._penalty is not None:
-            self._penalty.consolidate(self._stack.parameters, fisher)
+            self._penalty.consolidate(self._stack.parameters, fisher, used)
         if self._mask is not None:
             self._mask.consolidate(self._stack.parameters, fisher, used)
 

@@ -78,9 +78,14 @@ class QuadraticPenalty:
         self.precision, self.centre = state["precision"], state["centre"]
         self.constant, self.tasks = constant.to(self.constant), tasks
 
-    def consolidate(self, parameters: Tensor, fisher: Tensor) -> None:
-        """Add the task that ended at `parameters` with Fisher diagonal `fisher`, both `(R·P,)`."""
-        added, kept = self._strength * torch.where(self._uniform, 1.0, fisher), self._kept * self.precision
+    def consolidate(self, parameters: Tensor, fisher: Tensor, used: int) -> None:
+        """Add the task that ended at `parameters` with Fisher diagonal `fisher`, both `(R·P,)`, when the tasks so far
+        have had the first `used` outputs: L2 does not hold the others where they were drawn.
+        """
+        weight = torch.where(self._uniform, 1.0, fisher)
+        for part in self._layout.layers(weight)[-1]:
+            part[:, used:] = 0
+        added, kept = self._strength * weight, self._kept * self.precision
         if self.tasks:
             added *= self._added
         self.tasks += 1

@@ -28,7 +28,7 @@ def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltyRule) -> Qu
     rules = [replace(kind, strength=float(value)) for kind, value in zip(each, STRENGTH, strict=True)]
     found = QuadraticPenalty(LAYOUT, rules, STRENGTH.to(tasks[0][0].dtype))
     for parameters, fisher in tasks:
-        found.consolidate(parameters, fisher)
+        found.consolidate(parameters, fisher, LAYOUT.sizes[-1])
     return found
 
 
@@ -127,3 +127,24 @@ def test_runs_of_all_kinds_share_a_stack() -> None:
             alone = LAYOUT.named(gradient_of(penalty_after(tasks, kind), at), run)
             for name, tensor in LAYOUT.named(mixed, run).items():
                 torch.testing.assert_close(tensor, alone[name])
+
+
+@pytest.mark.parametrize("kind", [L2, EWC, ONLINE])
+def test_outputs_of_tasks_to_come_are_not_held(kind: PenaltyRule) -> None:
+    layout = Layout((3, 2, 4), runs=1)
+    penalty = QuadraticPenalty(layout, [replace(kind, strength=2.0)], torch.ones(1))
+    first, second = torch.randn(2, layout.numel)
+    alive = torch.ones(layout.numel)
+    for part in layout.layers(alive)[-1]:
+        part[:, 2:] = 0
+    penalty.consolidate(first, alive, 2)
+    pull = gradient_of(penalty, second)
+    own = slice(layout.per_run)
+    torch.testing.assert_close(pull[own], (2 * alive * (second - first))[own], rtol=1e-4, atol=1e-5)
+    for part in layout.layers(pull)[-1]:
+        assert (part[:, 2:] == 0).all()
+    # Once a task has had them they are.
+    penalty.consolidate(second, torch.ones(layout.numel), 4)
+    weight, bias = layout.layers(gradient_of(penalty, second + 1))[-1]
+    assert (weight[:, 2:] > 0).all()
+    assert (bias[:, 2:] > 0).all()
