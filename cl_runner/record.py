@@ -14,7 +14,7 @@ from typing import Any
 
 from cl_runner.config import Config
 from cl_runner.errors import ConfigError, DamagedError
-from cl_runner.files import COMPLETE, RECORD, TASKS, has_state, write_atomically, write_durably
+from cl_runner.files import COMPLETE, RECORD, TASKS, has_state, is_complete, write_atomically, write_durably
 from cl_runner.plain_settings import checked_settings
 from cl_runner.reading import SETTINGS, parse_json, parse_yaml, read_bytes
 from cl_runner.versions import changes, session
@@ -144,9 +144,9 @@ def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes) -> None:
 
 
 def belongs(record: Record, directory: Path) -> bool:
-    """Whether a run's metrics, if they are there, are those that its record names; true of a run without checksums."""
+    """Whether a complete run's metrics are those that its record names; true of a run without checksums."""
     digest = record.files.get(COMPLETE)
-    return digest is None or not (directory / COMPLETE).is_file() or _digest(directory / COMPLETE) == digest
+    return digest is None or not is_complete(directory) or _digest(directory / COMPLETE) == digest
 
 
 def _as_json(record: Record) -> bytes:
