@@ -154,7 +154,8 @@ class Prepared:
         self._first[directory] = number
         job = Job(number, config, directory)
         self._returns[number] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-        if known and directory not in self._at_work:
+        # One that was at work may have finished meanwhile.
+        if known and (finished or directory not in self._at_work):
             self._progress.found(directory, finished=finished)
         if finished:
             return

@@ -85,6 +85,19 @@ def test_a_command_that_does_not_wait_lets_go_of_its_output(tmp_path: Path) -> N
             task.kill()
 
 
+def test_a_run_that_finishes_while_jobs_are_composed_counts(
+    cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = [*SMALL, "seed=0,1", "hydra.sweep.dir=s"]
+    assert cl_run("-m", "hydra/launcher=stacked", "hydra.launcher.workers=1", *sweep)[0] == 0
+    # As the look at what is at work found them, before.
+    monkeypatch.setattr("cl_runner.submitting._at_work", lambda _: {Path("s") / run for run in "01"})
+    code, output, error = cl_run("-m", "hydra/launcher=slurm_local", *sweep)
+    assert code == 0, error
+    assert "2 of 2 runs complete, in s" in output
+    assert not recorded(tmp_path / "s")
+
+
 @pytest.mark.parametrize("name", ["100%", "%j", "back\\slash", "two\nlines"])
 def test_a_name_that_submitted_jobs_would_not_find_is_refused(name: str, cl_run: Runner, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
