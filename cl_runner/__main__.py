@@ -1,5 +1,5 @@
 """`python -m cl_runner` is `cl-run`."""
 
-from cl_runner.cli import entry
+from cl_runner.cli.main import entry
 
 entry()

@@ -4,6 +4,8 @@ Both versions: https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.
 group is within all of those above it, so the least of their limits holds.
 """
 
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -34,6 +36,13 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
         if quota.isdecimal() and period.isdecimal() and int(period):
             found.append(int(quota) / int(period))
     return min(found, default=None)
+
+
+def cores() -> int:
+    """Cores that this process may use, which its control group may bound."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit()
+    return here if limit is None else max(1, min(here, math.ceil(limit)))
 
 
 def free_memory_limit(root: Path = Path("/")) -> int | None:

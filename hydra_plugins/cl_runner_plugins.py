@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from cl_runner.config import SweeperConfig
+from cl_runner.config.schema import SweeperConfig
 
 # The sweeper is part of every composition.
 ConfigStore.instance().store(group="hydra/sweeper", name="cl_runner_schema", node=SweeperConfig)
@@ -37,23 +37,23 @@ class _SweepLauncher(Launcher):
 
 
 class StackedLauncher(_SweepLauncher):
-    """`hydra/launcher=stacked`: by this machine, see `cl_runner.launching`."""
+    """`hydra/launcher=stacked`: by this machine, see `cl_runner.sweeps.stacked`."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a job for each list of overrides; the first has the number `initial_job_idx`."""
-        from cl_runner.launching import launch
+        from cl_runner.sweeps.stacked import launch
 
         return launch(self._hydra_context, self._config, job_overrides, initial_job_idx)
 
 
 class SlurmLauncher(_SweepLauncher):
-    """`hydra/launcher=slurm`: as batch jobs of a cluster, see `cl_runner.submitting`."""
+    """`hydra/launcher=slurm`: as batch jobs of a cluster, see `cl_runner.sweeps.slurm`."""
 
     cluster: Literal["slurm", "local"] = "slurm"
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit a job for each list of overrides; the first has the number `initial_job_idx`."""
-        from cl_runner.submitting import launch
+        from cl_runner.sweeps.slurm import launch
 
         return launch(self._hydra_context, self._config, job_overrides, initial_job_idx, self.cluster)
 
@@ -96,7 +96,7 @@ class _EveryBatch(Launcher):
             Exception: the reason of a job that failed.
         """
         from cl_runner.errors import ConfigError
-        from cl_runner.files import mark_failed
+        from cl_runner.results.files import mark_failed
 
         if self._refused and not self._returns:
             raise self._refused
@@ -181,7 +181,7 @@ class GridSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Called by Hydra with the overrides of all jobs."""
-        from cl_runner.interruption import held_back
+        from cl_runner.signals import held_back
 
         assert isinstance(self.launcher, _EveryBatch)
         if self.launcher.is_ours:

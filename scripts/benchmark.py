@@ -24,17 +24,17 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from torch.func import functional_call, grad, vmap
 
-from cl_runner.checks import checked
-from cl_runner.cli import config_dir
-from cl_runner.config import Config, FisherConfig
-from cl_runner.data import load_dataset
-from cl_runner.evaluation import evaluate
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.images import ImageBenchmark
-from cl_runner.methods import Method
-from cl_runner.results import load_run
-from cl_runner.stack import Stack
-from cl_runner.training import Epoch, train_task
+from cl_runner.benchmarks.datasets import load_dataset
+from cl_runner.benchmarks.images import ImageBenchmark
+from cl_runner.cli.main import config_dir
+from cl_runner.config.schema import Config, FisherConfig
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.method import Method
+from cl_runner.results.run import load_run
+from cl_runner.runs.checks import checked
+from cl_runner.runs.evaluation import evaluate
+from cl_runner.runs.fisher import fisher_diagonal
+from cl_runner.runs.training import Epoch, train_task
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
-from cl_runner.checks import checked
-from cl_runner.cli import config_dir
-from cl_runner.config import Config
+from cl_runner.cli.main import config_dir
+from cl_runner.config.schema import Config
 from cl_runner.errors import StoppedError
-from cl_runner.interruption import Pauses
-from cl_runner.runner import run_stack
+from cl_runner.runs.checks import checked
+from cl_runner.runs.loop import run_stack
+from cl_runner.signals import Pauses
 
 DIGITS = ["method=ewc"]
 MNIST = ["benchmark=permuted_mnist", "benchmark.tasks=3", "method=ewc"]
@@ -68,7 +68,7 @@ def measure(configs: Sequence[Config]) -> tuple[float, float, int, float, float]
     with tempfile.TemporaryDirectory() as folder:
         directories = [Path(folder) / str(number) for number in range(len(configs))]
         others = [Path(folder) / f"stopped-{number}" for number in range(len(configs))]
-        with seconds_in("cl_runner.runner._save") as calls:
+        with seconds_in("cl_runner.runs.loop._save") as calls:
             started = time.perf_counter()
             run_stack(configs, directories, Quiet())
             spent = time.perf_counter() - started

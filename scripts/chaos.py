@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from cl_runner import load_run
-from cl_runner.files import COMPLETE, is_complete
+from cl_runner.results.files import COMPLETE, is_complete
 
 SWEEP = [
     "hydra/launcher=stacked",

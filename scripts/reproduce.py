@@ -17,7 +17,7 @@ from findings.claims import Claim, all_claims
 from findings.page import Chapter, page, png, with_advice
 from findings.results import add_cost, command, cost, jobs, load, missing
 
-from cl_runner.files import COMPLETE, write_atomically
+from cl_runner.results.files import COMPLETE, write_atomically
 
 ROOT = Path(__file__).parents[1]
 # Where the sweeps go, and where the page does.

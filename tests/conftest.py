@@ -7,12 +7,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
-from cl_runner.checks import checked
-from cl_runner.cli import config_dir
-from cl_runner.config import Config
-from cl_runner.data import Dataset, DatasetInfo, Split, load_dataset
-from cl_runner.images import ImageBenchmark
-from cl_runner.stack import Stack
+from cl_runner.benchmarks.datasets import Dataset, Split, load_dataset
+from cl_runner.benchmarks.images import ImageBenchmark
+from cl_runner.cli.main import config_dir
+from cl_runner.config.datasets import DatasetInfo
+from cl_runner.config.schema import Config
+from cl_runner.engine.stack import Stack
+from cl_runner.runs.checks import checked
 
 # As a launcher has it, but for the whole process, since submitit reads it when it is imported.
 os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"

@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cl_runner import record
+from cl_runner.config.plain_settings import checked_settings
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
-from cl_runner.plain_settings import checked_settings
+from cl_runner.results import record
 
 _DEFAULTS = """
 benchmark: {name: permuted_digits, family: permuted, dataset: digits, tasks: 2, classes_per_task: 10, scenario: domain,

@@ -13,9 +13,9 @@ from conftest import MakeConfig
 from test_cli import Runner
 from test_runner import Silent
 
-from cl_runner.files import COMPLETE, position_of
-from cl_runner.runner import run_stack
-from cl_runner.status import statuses
+from cl_runner.results.files import COMPLETE, position_of
+from cl_runner.runs.loop import run_stack
+from cl_runner.sweeps.status import statuses
 
 CLUSTER = Path(__file__).parents[1] / "scripts" / "slurm" / "local_cluster.sh"
 SMALL = ["benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1", "method=ewc"]

@@ -8,9 +8,9 @@ import torch
 from conftest import MakeConfig
 from test_runner import Silent
 
-from cl_runner import evaluation, fisher
-from cl_runner.batches import stacked, total, widths
-from cl_runner.runner import run_stack
+from cl_runner.benchmarks.batches import stacked, total, widths
+from cl_runner.runs import evaluation, fisher
+from cl_runner.runs.loop import run_stack
 
 # Seconds and versions differ between runs.
 TIMED = {"run.json", "training.csv", ".lock"}

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from cl_runner.capture import CapturedStep
+from cl_runner.engine.cuda_graph import CapturedStep
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")

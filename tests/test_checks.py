@@ -4,8 +4,8 @@ import pytest
 from conftest import MakeConfig
 from omegaconf import OmegaConf
 
-from cl_runner.checks import checked
-from cl_runner.config import (
+from cl_runner.config.descriptions import describe
+from cl_runner.config.schema import (
     Choice,
     EachOf,
     Range,
@@ -14,9 +14,9 @@ from cl_runner.config import (
     StackedLauncherConfig,
     Words,
 )
-from cl_runner.descriptions import describe
 from cl_runner.errors import ConfigError
-from cl_runner.idle import unused_settings
+from cl_runner.methods.acting import unused_settings
+from cl_runner.runs.checks import checked
 
 
 @pytest.mark.parametrize(

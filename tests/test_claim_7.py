@@ -12,7 +12,7 @@ from findings import claim_7
 from findings.known import KNOWN
 from findings.sparsity import Sweep, significance_facts
 
-from cl_runner.results import MLP, Run
+from cl_runner.results.run import MLP, Run
 
 STRENGTHS, UNITS = (0.0, 0.1, 0.3), ("parameter", "neuron")
 # How well an old task is known at the end, and any right after it was learned, by unit and strength.

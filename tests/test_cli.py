@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cl_runner.cli import main
-from cl_runner.results import load_run
+from cl_runner.cli.main import main
+from cl_runner.results.run import load_run
 
 QUICK = ["benchmark.tasks=2", "benchmark.train_samples=60", "train.epochs=1", "model.hidden=[8]"]
 
@@ -283,7 +283,7 @@ def test_help_and_bad_settings_do_not_import_torch(tmp_path: Path) -> None:
     for arguments, expected in ((["--help"], 0), (["freeze=2"], 2)):
         code = (
             f"import sys; sys.argv = ['cl-run', *{arguments}]\n"
-            "from cl_runner.cli import main\n"
+            "from cl_runner.cli.main import main\n"
             "try:\n    code = main()\nexcept SystemExit as leaving:\n    code = leaving.code or 0\n"
             f"assert code == {expected}, code\n"
             "assert not {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
@@ -294,7 +294,7 @@ def test_help_and_bad_settings_do_not_import_torch(tmp_path: Path) -> None:
 def test_a_digits_run_imports_neither_torchvision_nor_the_compiler(tmp_path: Path) -> None:
     arguments = ["cl-run", "hydra.run.dir=here", "plots=none", *QUICK]
     code = (
-        f"import sys; sys.argv = {arguments}\nfrom cl_runner.cli import main\n"
+        f"import sys; sys.argv = {arguments}\nfrom cl_runner.cli.main import main\n"
         "assert main() == 0\nassert not {'torchvision', 'torch._dynamo'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

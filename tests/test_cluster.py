@@ -23,8 +23,8 @@ from local_slurm import (
 )
 from test_cli import cl_run
 
-from cl_runner.files import FAILED, STATE
-from cl_runner.status import statuses
+from cl_runner.results.files import FAILED, STATE
+from cl_runner.sweeps.status import statuses
 
 __all__ = ["cl_run", "cluster", "sweep", "undisturbed"]
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from cl_runner import load_run
-from cl_runner.cli import main
+from cl_runner.cli.main import main
 from cl_runner.errors import DamagedError
 from cl_runner.report.collect import collect
-from cl_runner.results import Run
+from cl_runner.results.run import Run
 
 SETTINGS = [
     "benchmark.tasks=2",

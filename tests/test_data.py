@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_runner import data
-from cl_runner.data import DATASETS, load_dataset, make_available
+from cl_runner.benchmarks import datasets
+from cl_runner.benchmarks.datasets import load_dataset, make_available
+from cl_runner.config.datasets import DATASETS
 from cl_runner.errors import DataError
 
 
@@ -42,7 +43,7 @@ def small_mnist(root: Path) -> Path:
     """Files of the right length and the wrong content."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in data._RAW_FILES:
+    for file in datasets._RAW_FILES:
         count = 60_000 if file.startswith("train") else 10_000
         (raw / file).write_bytes(bytes(16 + count * 784 if "images" in file else 8 + count))
     return raw
@@ -102,7 +103,7 @@ def test_a_dataset_is_downloaded_once_and_checked(
     served = tmp_path / "server"
     served.mkdir()
     resources = []
-    for file in data._RAW_FILES:
+    for file in datasets._RAW_FILES:
         packed = gzip.compress((Path(mnist_dir) / "MNIST" / "raw" / file).read_bytes(), compresslevel=1)
         (served / f"{file}.gz").write_bytes(packed)
         resources.append((f"{file}.gz", hashlib.md5(packed).hexdigest()))
@@ -117,7 +118,7 @@ def test_a_dataset_is_downloaded_once_and_checked(
         server.shutdown()
         server.server_close()
     assert torch.equal(found.train.images, load_dataset("mnist", mnist_dir).train.images)
-    assert sorted(path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(data._RAW_FILES)
+    assert sorted(path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(datasets._RAW_FILES)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
     # The server is gone: a second reading needs no network.
     assert len(load_dataset("mnist", tmp_path / "data").test.labels) == 10_000
@@ -128,7 +129,7 @@ DOWNLOADING = """
 import sys, time, types
 from pathlib import Path
 
-from cl_runner import data
+from cl_runner.benchmarks import datasets
 
 here = Path(sys.argv[1])
 
@@ -142,7 +143,7 @@ class Images:
         time.sleep(0.3)
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for name in data._RAW_FILES:
+        for name in datasets._RAW_FILES:
             (raw / name).write_text(sys.argv[2])
 
 
@@ -159,7 +160,7 @@ def test_two_processes_that_miss_a_dataset_download_it_once(tmp_path: Path) -> N
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert (tmp_path / "downloads").read_text() == "one\n"
     files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
-    assert {path.name for path in files} == set(data._RAW_FILES)
+    assert {path.name for path in files} == set(datasets._RAW_FILES)
     # All of one download.
     assert len({path.read_text() for path in files}) == 1
 
@@ -172,7 +173,7 @@ def test_home_and_environment_variables_in_data_dir(
     monkeypatch.setenv("IMAGES", str(tmp_path / "images"))
     raw = tmp_path / "images" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in data._RAW_FILES:
+    for file in datasets._RAW_FILES:
         (raw / file).write_bytes(b"short")
     with pytest.raises(DataError, match=f"is truncated: 5 bytes instead of 47040016; delete {raw}"):
         load_dataset("mnist", data_dir)
@@ -203,7 +204,7 @@ def test_what_is_made_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in data._RAW_FILES:
+    for file in datasets._RAW_FILES:
         (raw / file).touch()
     make_available("mnist", "~/data")
     assert len(asked) == 1

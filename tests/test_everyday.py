@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from test_cli import QUICK, Runner, cl_run
 
-from cl_runner.files import COMPLETE
+from cl_runner.cli.show import show_results
 from cl_runner.metrics import continual_metrics
 from cl_runner.report.cli import main as report
-from cl_runner.showing import show_results
-from cl_runner.training import Epoch, divergence
+from cl_runner.results.files import COMPLETE
+from cl_runner.runs.training import Epoch, divergence
 
 __all__ = ["cl_run"]
 
@@ -83,8 +83,8 @@ def test_a_glob_is_a_sweep_to_all_that_ask(cl_run: Runner, tmp_path: Path, capsy
 
 
 def test_more_threads_than_cores_are_asked_for_by_name(cl_run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cl_runner.checks.cores", lambda: 4)
-    monkeypatch.setattr("cl_runner.cli._train", lambda *_: None)
+    monkeypatch.setattr("cl_runner.runs.checks.cores", lambda: 4)
+    monkeypatch.setattr("cl_runner.cli.main._train", lambda *_: None)
     assert cl_run("threads=4")[0] == 0
     assert cl_run("threads=5", "oversubscribe=true")[0] == 0
     code, _, error = cl_run("threads=5")

@@ -14,13 +14,13 @@ from conftest import MakeConfig
 from test_cli import Runner, cl_run
 from test_launching import HERE, contents, reason
 
-from cl_runner import runner
-from cl_runner.config import Config
+from cl_runner.config.schema import Config
 from cl_runner.errors import StoppedError, UnforeseenError, explained, unforeseen
-from cl_runner.files import COMPLETE, FAILED, STATE, position_of
-from cl_runner.recording import Recorder
-from cl_runner.sweeps import Job
-from cl_runner.workers import Workers
+from cl_runner.results.files import COMPLETE, FAILED, STATE, position_of
+from cl_runner.runs import loop
+from cl_runner.runs.recorder import Recorder
+from cl_runner.sweeps.jobs import Job
+from cl_runner.sweeps.workers import Workers
 
 __all__ = ["cl_run"]
 
@@ -34,7 +34,7 @@ def complete(sweep: Path) -> str:
 def test_an_unforeseen_error_costs_the_run_that_it_is_of(
     cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, tried = runner.run_stack, []
+    whole, tried = loop.run_stack, []
 
     def faulty(configs: list[Config], *arguments: Any, **named: Any) -> Any:
         tried.append(len(configs))
@@ -42,7 +42,7 @@ def test_an_unforeseen_error_costs_the_run_that_it_is_of(
             raise KeyError(3)
         return whole(configs, *arguments, **named)
 
-    monkeypatch.setattr("cl_runner.runner.run_stack", faulty)
+    monkeypatch.setattr("cl_runner.runs.loop.run_stack", faulty)
     code, output, error = cl_run(*HERE, "seed=range(0,5)")
     assert code == 1
     assert "4 of 5 runs complete, 1 failed" in output
@@ -60,7 +60,7 @@ def test_an_unforeseen_error_costs_the_run_that_it_is_of(
 def test_so_it_is_with_a_run_on_its_own(
     sweep: list[str], cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cl_runner.runner.run_stack", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr("cl_runner.runs.loop.run_stack", lambda *_, **__: 1 // 0)
     code, _, error = cl_run(*(sweep or ["hydra.run.dir=run"]), *HERE[4:])
     assert code == 1
     assert "error: ZeroDivisionError: integer division or modulo by zero (its traceback is in" in error
@@ -202,7 +202,7 @@ def test_processes_that_were_killed_while_idle_are_replaced(job: Job) -> None:
 
 FAILING = """
 import os, signal, sys
-from cl_runner import workers
+from cl_runner.sweeps.jobs import workers
 from cl_runner.errors import LaunchError
 from multiprocessing import forkserver
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from test_cli import QUICK, Runner, cl_run
 from test_launching import contents
 from test_runner import Silent
 
-from cl_runner.files import (
+from cl_runner.results.files import (
     COMPLETE,
     FAILED,
     STATE,
@@ -23,9 +23,9 @@ from cl_runner.files import (
     write_atomically,
     write_durably,
 )
-from cl_runner.results import load_run
-from cl_runner.runner import run_stack
-from cl_runner.status import statuses
+from cl_runner.results.run import load_run
+from cl_runner.runs.loop import run_stack
+from cl_runner.sweeps.status import statuses
 
 __all__ = ["cl_run"]
 

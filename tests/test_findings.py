@@ -19,8 +19,8 @@ from reproduce import incomplete, selected, write
 from test_cli import Runner, cl_run
 from test_grids import PRESET, write_preset
 
-from cl_runner.cli import config_dir
-from cl_runner.results import load_run
+from cl_runner.cli.main import config_dir
+from cl_runner.results.run import load_run
 
 __all__ = ["cl_run"]
 

@@ -6,13 +6,13 @@ from conftest import MakeConfig, network_of, tiny_pair
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from cl_runner import fisher
-from cl_runner.config import Config, FisherConfig
-from cl_runner.data import Dataset
-from cl_runner.fisher import fisher_diagonal, fisher_diagonals
-from cl_runner.images import ImageBenchmark
-from cl_runner.seeding import generator
-from cl_runner.stack import ACTIVATIONS, Stack
+from cl_runner.benchmarks.datasets import Dataset
+from cl_runner.benchmarks.images import ImageBenchmark
+from cl_runner.config.schema import Config, FisherConfig
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import ACTIVATIONS, Stack
+from cl_runner.runs import fisher
+from cl_runner.runs.fisher import fisher_diagonal, fisher_diagonals
 
 TASK = 1
 SEEDS = [3, 8]

@@ -10,7 +10,7 @@ from test_cli import Runner, cl_run
 from test_launching import contents
 
 from cl_runner.errors import from_system
-from cl_runner.files import COMPLETE, STATE, naming
+from cl_runner.results.files import COMPLETE, STATE, naming
 
 __all__ = ["cl_run"]
 
@@ -156,7 +156,7 @@ def test_processes_that_cannot_be_started_are_not_the_sweeps_fault(
         # Of /dev/shm, say; it names no file.
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cl_runner.workers.ProcessPoolExecutor", full)
+    monkeypatch.setattr("cl_runner.sweeps.workers.ProcessPoolExecutor", full)
     sweep = ["-m", *QUICK, "hydra/launcher=stacked", "hydra.launcher.workers=2", "hydra.sweep.dir=s", "seed=0,1"]
     code, _, error = cl_run(*sweep)
     assert code == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from test_cli import QUICK, Runner, cl_run
 
-from cl_runner.results import load_run
+from cl_runner.results.run import load_run
 from hydra_plugins.cl_runner_plugins import union_of_grids
 
 __all__ = ["cl_run"]

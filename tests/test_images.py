@@ -3,8 +3,8 @@ import torch
 from conftest import MakeConfig
 from torchvision.transforms.functional import InterpolationMode, rotate
 
-from cl_runner.data import Dataset
-from cl_runner.images import ImageBenchmark
+from cl_runner.benchmarks.datasets import Dataset
+from cl_runner.benchmarks.images import ImageBenchmark
 
 
 def everything(benchmark: ImageBenchmark, task: int, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

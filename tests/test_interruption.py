@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from test_cli import Runner, cl_run
 
-from cl_runner import interruption
+from cl_runner import signals
 from cl_runner.errors import StoppedError
-from cl_runner.files import COMPLETE, FAILED, STATE, position_of
-from cl_runner.interruption import SIGNALS, Pauses, held_back, leave_if_told, listen
+from cl_runner.results.files import COMPLETE, FAILED, STATE, position_of
+from cl_runner.signals import SIGNALS, Pauses, held_back, leave_if_told, listen
 
 __all__ = ["cl_run"]
 
@@ -38,7 +38,7 @@ def wait_for(*files: Path) -> None:
 @pytest.fixture
 def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
-    monkeypatch.setattr(interruption, "_received", [])
+    monkeypatch.setattr(signals, "_received", [])
     listen()
     yield
     for number, handler in before.items():
@@ -69,14 +69,14 @@ def test_a_signal_waits_for_the_next_state() -> None:
 
 @pytest.mark.usefixtures("listening")
 def test_a_signal_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "PATIENCE", 0.05)
+    monkeypatch.setattr(signals, "PATIENCE", 0.05)
     with Pauses(minutes=60):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(StoppedError, match="SIGTERM"):
             time.sleep(60)
     with pytest.raises(StoppedError), Pauses(minutes=60):
         pass
-    monkeypatch.setattr(interruption, "_received", [])
+    monkeypatch.setattr(signals, "_received", [])
     with Pauses(minutes=60):
         os.kill(os.getpid(), signal.SIGTERM)
     # What ended in time is not disturbed.
@@ -85,7 +85,7 @@ def test_a_signal_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("listening")
 def test_a_signal_is_asked_for_again_where_its_exception_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "PATIENCE", 0.05)
+    monkeypatch.setattr(signals, "PATIENCE", 0.05)
     leave_if_told()
     with Pauses(minutes=60):
         os.kill(os.getpid(), signal.SIGTERM)

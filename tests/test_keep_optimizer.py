@@ -8,11 +8,11 @@ from conftest import MakeConfig, network_of
 from safetensors.torch import load_file
 from test_runner import Silent
 
-from cl_runner.benchmarks import make_benchmark
-from cl_runner.idle import unused_settings
-from cl_runner.runner import run_stack
-from cl_runner.seeding import generator
-from cl_runner.stack import Stack
+from cl_runner.benchmarks.base import make_benchmark
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.acting import unused_settings
+from cl_runner.runs.loop import run_stack
 
 SMALL = [
     "benchmark.tasks=3",

@@ -13,9 +13,9 @@ import pytest
 from test_cli import QUICK, Runner, cl_run
 
 from cl_runner.errors import ResourceError
-from cl_runner.files import position_of
-from cl_runner.locks import is_locked
-from cl_runner.results import load_run
+from cl_runner.results.files import position_of
+from cl_runner.results.locks import is_locked
+from cl_runner.results.run import load_run
 
 __all__ = ["cl_run"]
 
@@ -208,9 +208,9 @@ def test_two_jobs_cannot_have_one_directory(cl_run: Runner, tmp_path: Path) -> N
 
 
 def test_out_of_memory_halves_the_stack(cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cl_runner import runner
+    from cl_runner.runs import loop
 
-    complete, tried = runner.run_stack, []
+    complete, tried = loop.run_stack, []
 
     def small_machine(configs: list[object], *arguments: object, **named: object) -> object:
         tried.append(len(configs))
@@ -218,12 +218,12 @@ def test_out_of_memory_halves_the_stack(cl_run: Runner, tmp_path: Path, monkeypa
             raise ResourceError("not enough memory for the network(s)")
         return complete(configs, *arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cl_runner.runner.run_stack", small_machine)
+    monkeypatch.setattr("cl_runner.runs.loop.run_stack", small_machine)
     code, output, _ = cl_run(*HERE, "seed=range(0,5)")
     assert code == 0
     assert "5 of 5 runs complete" in output
     assert tried == [5, 2, 3, 1, 2]
-    monkeypatch.setattr("cl_runner.runner.run_stack", lambda *_, **__: small_machine([0, 0, 0]))
+    monkeypatch.setattr("cl_runner.runs.loop.run_stack", lambda *_, **__: small_machine([0, 0, 0]))
     code, output, _ = cl_run(*HERE, "seed=8,9", "hydra.sweep.dir=none")
     assert code == 1
     assert "0 of 2 runs complete, 2 failed, in none" in output
@@ -295,7 +295,7 @@ def test_a_preset_may_leave_open_what_is_swept(cl_run: Runner, tmp_path: Path) -
 def test_the_launching_process_does_not_import_torch(tmp_path: Path) -> None:
     arguments = ["cl-run", *HERE, "seed=0,1", "hydra.launcher.workers=2"]
     code = (
-        f"import sys\nif __name__ == '__main__':\n    sys.argv = {arguments}\n    from cl_runner.cli import main\n"
+        f"import sys\nif __name__ == '__main__':\n    sys.argv = {arguments}\n    from cl_runner.cli.main import main\n"
         "    assert main() == 0\n    assert 'torch' not in sys.modules\n"
     )
     (tmp_path / "launch.py").write_text(code)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cl_runner.likelihoods import Categorical, Gaussian
+from cl_runner.benchmarks.likelihoods import Categorical, Gaussian
 
 
 def test_loss_and_signal_equal_autograd() -> None:

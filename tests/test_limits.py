@@ -9,8 +9,7 @@ import psutil
 import pytest
 
 from cl_runner import limits
-from cl_runner.limits import available_memory, cpu_limit, free_memory_limit
-from cl_runner.sweeps import cores
+from cl_runner.limits import available_memory, cores, cpu_limit, free_memory_limit
 
 Machine = Callable[..., Path]
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
@@ -111,7 +110,7 @@ def test_without_limits(own: list[str], mounts: list[str], files: Mapping[str, s
 def test_cores_and_memory_are_what_is_allowed(
     limit: float | None, count: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cl_runner.sweeps.cpu_limit", lambda: limit)
+    monkeypatch.setattr("cl_runner.limits.cpu_limit", lambda: limit)
     assert cores() == min(count, len(os.sched_getaffinity(0)))
     monkeypatch.setattr(limits, "free_memory_limit", lambda: None if limit is None else int(GIB * limit))
     free = available_memory()

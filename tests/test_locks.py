@@ -14,15 +14,15 @@ from conftest import MakeConfig
 from test_runner import Silent
 
 from cl_runner.errors import LockedError, RunError
-from cl_runner.files import FAILED, LOCK
-from cl_runner.locks import is_locked, locked, mark_failed_unless_locked
-from cl_runner.runner import run_stack
+from cl_runner.results.files import FAILED, LOCK
+from cl_runner.results.locks import is_locked, locked, mark_failed_unless_locked
+from cl_runner.runs.loop import run_stack
 
 
 @contextmanager
 def held_by_another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
     holding = (
-        "import sys; from pathlib import Path; from cl_runner.locks import locked\n"
+        "import sys; from pathlib import Path; from cl_runner.results.locks import locked\n"
         "with locked([Path(sys.argv[1])]): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holding, str(directory)]
@@ -69,7 +69,7 @@ def test_whether_a_process_is_there(tmp_path: Path) -> None:
 def test_asking_keeps_nobody_out(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
     asking = (
-        "import sys; from pathlib import Path; from cl_runner.locks import is_locked\n"
+        "import sys; from pathlib import Path; from cl_runner.results.locks import is_locked\n"
         "print('asks', flush=True)\nwhile True: is_locked(Path(sys.argv[1]))"
     )
     command = [sys.executable, "-c", asking, str(tmp_path)]

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.masks import GradientMask, MaskRule, most_significant, soft_scale, update_scales
-from cl_runner.stack import Layer, Layout
+from cl_runner.engine.stack import Layer, Layout
+from cl_runner.methods.mask import GradientMask, MaskRule, most_significant, soft_scale, update_scales
 
 SIZES = (9, 7, 6, 5)
 

@@ -5,10 +5,10 @@ import torch
 from conftest import MakeConfig, tiny_pair
 from test_runner import Silent
 
-from cl_runner.data import Dataset
-from cl_runner.methods import Method, history
-from cl_runner.results import load_run
-from cl_runner.runner import run_stack
+from cl_runner.benchmarks.datasets import Dataset
+from cl_runner.methods.method import Method, history
+from cl_runner.results.run import load_run
+from cl_runner.runs.loop import run_stack
 
 METHODS = ["finetune", "ewc", "online_ewc", "global_mask", "layerwise_mask", "l1_sparsity", "joint"]
 
@@ -19,7 +19,7 @@ def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes longer than training, and nobody looks.
-        patch.setattr("cl_runner.rows.draw_figures", lambda *_: None)
+        patch.setattr("cl_runner.runs.rows.draw_figures", lambda *_: None)
         for methods in (METHODS[:-1], METHODS[-1:]):
             configs = [make_config(f"method={method}") for method in methods]
             run_stack(configs, [folder / method for method in methods], Silent())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cl_runner.cli import main
-from cl_runner.results import load_run
+from cl_runner.cli.main import main
+from cl_runner.results.run import load_run
 
 
 def test_permuted_mnist_from_the_command_line(

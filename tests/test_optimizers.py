@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import MakeConfig
 
-from cl_runner.optimizers import make_optimizer
+from cl_runner.engine.optimizers import make_optimizer
 
 RATE, DECAY = 0.01, 0.1
 

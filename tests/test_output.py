@@ -17,13 +17,13 @@ from test_cli import QUICK, Runner, cl_run
 from test_runner import Silent
 
 from cl_runner.errors import StoppedError
-from cl_runner.figures import draw_figures
-from cl_runner.files import COMPLETE, LOG, is_complete
-from cl_runner.plotting import plain_style
+from cl_runner.methods.titles import describe
 from cl_runner.report import drawing
-from cl_runner.results import Run, load_run
-from cl_runner.runner import run_stack
-from cl_runner.titles import describe
+from cl_runner.results.figures import draw_figures
+from cl_runner.results.files import COMPLETE, LOG, is_complete
+from cl_runner.results.plotting import plain_style
+from cl_runner.results.run import Run, load_run
+from cl_runner.runs.loop import run_stack
 
 __all__ = ["cl_run"]
 
@@ -177,7 +177,7 @@ def test_figures_that_cannot_be_drawn_cost_no_results(
         assert is_complete(run.path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cl_runner.rows.draw_figures", fail)
+    monkeypatch.setattr("cl_runner.runs.rows.draw_figures", fail)
     directories = [tmp_path / "0", tmp_path / "1"]
     run_stack([make_config(*QUICK, f"seed={seed}") for seed in (0, 1)], directories, Silent(), draw=True)
     reason = "the figures were not drawn: OSError: [Errno 28] No space left on device\n"
@@ -193,7 +193,7 @@ def test_a_signal_while_figures_are_drawn_is_no_failure_to_draw(
     def stop(*_: object) -> None:
         raise StoppedError(15)
 
-    monkeypatch.setattr("cl_runner.rows.draw_figures", stop)
+    monkeypatch.setattr("cl_runner.runs.rows.draw_figures", stop)
     with pytest.raises(StoppedError):
         run_stack([make_config(*QUICK)], [tmp_path], Silent(), draw=True)
     assert is_complete(tmp_path)
@@ -205,7 +205,7 @@ def test_results_that_cannot_be_shown_are_complete(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("unknown terminal")
 
-    monkeypatch.setattr("cl_runner.showing.show_results", fail)
+    monkeypatch.setattr("cl_runner.cli.show.show_results", fail)
     code, _, error = cl_run(*SINGLE, "plots=none")
     assert (code, error) == (0, "warning: the run is complete, but was not shown: ValueError: unknown terminal\n")
     assert "but was not shown" in (tmp_path / "run" / LOG).read_text()

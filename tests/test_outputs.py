@@ -8,13 +8,13 @@ from conftest import MakeConfig, network_of, tiny_pair
 from safetensors.torch import load_file
 from test_runner import Silent
 
-from cl_runner.config import Config
-from cl_runner.data import Dataset
-from cl_runner.methods import Method
-from cl_runner.runner import run_stack
-from cl_runner.seeding import generator
-from cl_runner.stack import Stack
-from cl_runner.training import train_task
+from cl_runner.benchmarks.datasets import Dataset
+from cl_runner.config.schema import Config
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.method import Method
+from cl_runner.runs.loop import run_stack
+from cl_runner.runs.training import train_task
 
 ADAM = ["train.optimizer=adam", "train.weight_decay=0.1"]
 SGD = ["train.optimizer=sgd", "train.momentum=0.9", "train.learning_rate=0.05", "train.weight_decay=0.1"]

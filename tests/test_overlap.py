@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from cl_runner.figures import draw_mask_overlap
-from cl_runner.masks import MaskRule
-from cl_runner.overlap import chance, jaccard, mask_overlaps
-from cl_runner.stack import Layout
+from cl_runner.engine.stack import Layout
+from cl_runner.methods.mask import MaskRule
+from cl_runner.results.figures import draw_mask_overlap
+from cl_runner.runs.overlap import chance, jaccard, mask_overlaps
 
 SIZES = (6, 5, 4)
 NOTHING, SOME = [False] * 4, [True, True, False, False]

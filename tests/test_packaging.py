@@ -31,4 +31,4 @@ def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"conf/config.yaml", "cl_runner/cli.py", "pyproject.toml", "README.md", "LICENSE"} <= names
+    assert {"conf/config.yaml", "cl_runner/cli/main.py", "pyproject.toml", "README.md", "LICENSE"} <= names

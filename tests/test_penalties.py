@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.penalties import PenaltyRule, QuadraticPenalty
-from cl_runner.stack import Layout
+from cl_runner.engine.stack import Layout
+from cl_runner.methods.quadratic import PenaltyRule, QuadraticPenalty
 
 LAYOUT = Layout((7, 7, 1), runs=3)  # 64 parameters a run, so that a buffer has no filling
 EWC, L2 = PenaltyRule("ewc", 0), PenaltyRule("l2", 0)

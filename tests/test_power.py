@@ -11,9 +11,9 @@ from conftest import MakeConfig
 from test_resuming import SMALL, same
 from test_runner import Silent
 
-from cl_runner.checkpoints import load_state
-from cl_runner.files import COMPLETE, STATE, is_complete
-from cl_runner.runner import run_stack
+from cl_runner.results.files import COMPLETE, STATE, is_complete
+from cl_runner.runs.loop import run_stack
+from cl_runner.runs.state import load_state
 
 Image = dict[str, bytes]
 

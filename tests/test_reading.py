@@ -12,11 +12,11 @@ import pytest
 import yaml
 from fake_runs import write_run
 
+from cl_runner.config.plain_settings import checked_settings, dotted
 from cl_runner.errors import ConfigError, DamagedError
-from cl_runner.plain_settings import checked_settings, dotted
 from cl_runner.plain_text import cell, in_a_shell, printable, slug
-from cl_runner.reading import parse_json, parse_yaml, read_bytes, read_tail
-from cl_runner.tables import Column, parse_table
+from cl_runner.results.reading import parse_json, parse_yaml, read_bytes, read_tail
+from cl_runner.results.tables import Column, parse_table
 
 FILE = Path("here/file")
 # Each line has ten of the line before: of 30 lines 10^29 words.

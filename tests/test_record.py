@@ -10,12 +10,12 @@ from test_cli import QUICK, Runner, cl_run
 from test_locks import held_by_another_process
 from test_resuming import stopped
 
-from cl_runner.config import Config, values_before
+from cl_runner.config.plain_settings import dotted
+from cl_runner.config.schema import Config, values_before
 from cl_runner.errors import DamagedError
-from cl_runner.idle import acting_settings, difference
-from cl_runner.plain_settings import dotted
-from cl_runner.record import begin_session, read_record
-from cl_runner.results import load_run
+from cl_runner.methods.acting import acting_settings, difference
+from cl_runner.results.record import begin_session, read_record
+from cl_runner.results.run import load_run
 
 __all__ = ["cl_run", "stopped"]
 
@@ -102,8 +102,8 @@ def test_settings_are_those_of_then(cl_run: Runner, tmp_path: Path, monkeypatch:
 
 
 def test_who_goes_on_by_other_code_is_told(stopped: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from cl_runner import versions
-    from cl_runner.record import taken_up_by_others
+    from cl_runner.results import versions
+    from cl_runner.results.record import taken_up_by_others
 
     config, directory = stopped
     assert taken_up_by_others(directory) == ""

@@ -186,7 +186,7 @@ def test_an_error_of_our_own_keeps_its_traceback(
     def fail(*_: object) -> None:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("cl_runner.cli._train", fail)
+    monkeypatch.setattr("cl_runner.cli.main._train", fail)
     code, _, error = cl_run("hydra.run.dir=here")
     assert (code, error.count("\n")) == (1, 1)
     assert error == "error: ValueError: a fault of ours (its traceback is in cl_runner.log)\n"
@@ -195,6 +195,6 @@ def test_an_error_of_our_own_keeps_its_traceback(
 
 def test_a_tilde_is_the_home(cl_run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home of mine"))
-    monkeypatch.setattr("cl_runner.cli._train", lambda *_: None)
+    monkeypatch.setattr("cl_runner.cli.main._train", lambda *_: None)
     assert cl_run("hydra.run.dir=~/x")[0] == 0
     assert (tmp_path / "home of mine" / "x" / ".hydra").exists()

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 import cl_runner
-from cl_runner.cli import main
-from cl_runner.config import FisherConfig
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.regression import HIGH, LOW, NOISE, RegressionBenchmark, curve
-from cl_runner.results import Run, load_run
-from cl_runner.runner import run_stack
-from cl_runner.stack import Stack
+from cl_runner.benchmarks.regression import HIGH, LOW, NOISE, RegressionBenchmark, curve
+from cl_runner.cli.main import main
+from cl_runner.config.schema import FisherConfig
+from cl_runner.engine.stack import Stack
+from cl_runner.results.run import Run, load_run
+from cl_runner.runs.fisher import fisher_diagonal
+from cl_runner.runs.loop import run_stack
 
 SHORT = ["benchmark=regression", "train.epochs=20", "train.first_epochs=30", "model.hidden=[12,10]"]
 

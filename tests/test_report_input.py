@@ -19,7 +19,6 @@ from test_reading import BOMB
 
 from cl_runner import load_run
 from cl_runner.errors import DamagedError
-from cl_runner.files import COMPLETE
 from cl_runner.report.cli import main
 from cl_runner.report.collect import collect
 from cl_runner.report.gallery import Section, significance_histograms
@@ -28,7 +27,8 @@ from cl_runner.report.summary import summarise
 from cl_runner.report.sweeps import draw_sweep
 from cl_runner.report.terminal import as_text
 from cl_runner.report.words import verdict
-from cl_runner.status import statuses
+from cl_runner.results.files import COMPLETE
+from cl_runner.sweeps.status import statuses
 
 MARKUP = 'x"><img src=q onerror=alert(1)>'
 HOSTILE = [

@@ -12,8 +12,8 @@ from fake_runs import write_config, write_failure, write_run
 from test_cli import QUICK, Runner, cl_run
 from test_grids import PRESET, write_preset
 
-from cl_runner.files import COMPLETE, FAILED
 from cl_runner.report.cli import main
+from cl_runner.results.files import COMPLETE, FAILED
 from cl_runner.terminal import in_ranges
 
 __all__ = ["cl_run"]

@@ -10,12 +10,12 @@ import torch
 from conftest import MakeConfig
 from test_runner import Silent
 
-from cl_runner import runner
-from cl_runner.config import Config
+from cl_runner.config.schema import Config
 from cl_runner.errors import StateError, StoppedError
-from cl_runner.files import STATE
-from cl_runner.interruption import Pauses
-from cl_runner.runner import run_stack
+from cl_runner.results.files import STATE
+from cl_runner.runs import loop
+from cl_runner.runs.loop import run_stack
+from cl_runner.signals import Pauses
 
 SMALL = [
     "benchmark.tasks=3",
@@ -90,7 +90,7 @@ def test_stopped_anywhere_and_taken_up_again_the_bits_are_the_same(
     configs = configs_of(make_config, *overrides)
     undisturbed = folders(tmp_path / "undisturbed", len(configs))
     run_stack(configs, undisturbed, Silent())
-    monkeypatch.setattr(runner, "Pauses", StopAt)
+    monkeypatch.setattr(loop, "Pauses", StopAt)
     disturbed = folders(tmp_path / "disturbed", len(configs))
     stops = 0
     for pause in itertools.count(1):
@@ -112,7 +112,7 @@ def test_joint_training_goes_on_from_the_middle_of_a_task(
 ) -> None:
     config = make_config(*SMALL, "method=joint")
     run_stack([config], [tmp_path / "undisturbed"], Silent())
-    monkeypatch.setattr(runner, "Pauses", StopAt)
+    monkeypatch.setattr(loop, "Pauses", StopAt)
     for last in (11, 10_000):
         StopAt.count, StopAt.last = itertools.count(), last
         try:
@@ -127,7 +127,7 @@ def stopped(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A run that was stopped in its first task, and its directory."""
     config = make_config(*SMALL, "method=ewc")
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "Pauses", StopAt)
+        patch.setattr(loop, "Pauses", StopAt)
         StopAt.count, StopAt.last = itertools.count(), 2
         with pytest.raises(StoppedError):
             run_stack([config], [tmp_path / "run"], Silent())
@@ -205,8 +205,8 @@ def test_tables_that_lost_rows_are_refused(stopped: tuple[Config, Path], tmp_pat
 
 def test_generators_are_those_of_their_seeds(stopped: tuple[Config, Path]) -> None:
     # The state holds that of the batches' generator before the epoch, not after its order was drawn.
-    from cl_runner.checkpoints import load_state
-    from cl_runner.seeding import generator
+    from cl_runner.engine.seeding import generator
+    from cl_runner.runs.state import load_state
 
     state = load_state(stopped[1], stopped[0])
     assert state is not None

@@ -14,20 +14,20 @@ from conftest import MakeConfig
 from safetensors.torch import load_file
 
 import cl_runner
-from cl_runner.cli import main
-from cl_runner.data import load_dataset
+from cl_runner.benchmarks.datasets import load_dataset
+from cl_runner.benchmarks.images import ImageBenchmark
+from cl_runner.cli.main import main
+from cl_runner.engine.stack import Stack
 from cl_runner.errors import ResourceError
-from cl_runner.evaluation import Score
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.images import ImageBenchmark
-from cl_runner.record import begin_session
-from cl_runner.recording import Recorder
-from cl_runner.results import Run, load_run
-from cl_runner.runner import run_stack
-from cl_runner.significance import BIN_WIDTH
-from cl_runner.stack import Stack
-from cl_runner.titles import describe
-from cl_runner.training import Epoch
+from cl_runner.methods.titles import describe
+from cl_runner.results.record import begin_session
+from cl_runner.results.run import Run, load_run
+from cl_runner.results.significance import BIN_WIDTH
+from cl_runner.runs.evaluation import Score
+from cl_runner.runs.fisher import fisher_diagonal
+from cl_runner.runs.loop import run_stack
+from cl_runner.runs.recorder import Recorder
+from cl_runner.runs.training import Epoch
 
 TASKS, EPOCHS, HIDDEN, FREEZE = 3, 4, [12, 10], 0.3
 SHAPES = [(64, 12), (12, 10), (10, 10)]
@@ -390,7 +390,7 @@ def test_fanning_out_what_is_common_changes_nothing(
         return [tmp_path / name / str(number) for number in range(len(configs))]
 
     run_stack(configs, directories("shared"), Counting())
-    monkeypatch.setattr("cl_runner.rows.history", lambda config, _: (config.seed, id(config)))
+    monkeypatch.setattr("cl_runner.runs.rows.history", lambda config, _: (config.seed, id(config)))
     run_stack(configs, directories("apart"), Silent())
     # After the first task the two EWC are still alike, and so are the sources of the hard mask and of the soft one.
     assert rows == [2 * 1, 2 * 7, 2 * 12, 2 * 12]
@@ -424,7 +424,7 @@ def test_too_little_memory_is_named(make_config: MakeConfig, tmp_path: Path, mon
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
-    monkeypatch.setattr("cl_runner.runner.Stack", full)
+    monkeypatch.setattr("cl_runner.runs.loop.Stack", full)
     with pytest.raises(ResourceError, match="not enough memory"):
         run_stack([make_config()], [tmp_path], Silent())
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cl_runner.significance import BIN_WIDTH, log_histogram
+from cl_runner.results.significance import BIN_WIDTH, log_histogram
 
 
 def test_statistics_of_log10() -> None:

@@ -1,7 +1,7 @@
 import torch
 
-from cl_runner.sparsity import L1Proximal, soft_threshold
-from cl_runner.stack import Layout
+from cl_runner.engine.stack import Layout
+from cl_runner.methods.l1 import L1Proximal, soft_threshold
 
 
 def test_soft_threshold_minimises_its_objective() -> None:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from conftest import network_of
 
-from cl_runner.seeding import generator
-from cl_runner.stack import ACTIVATIONS, Layout, Stack
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import ACTIVATIONS, Layout, Stack
 
 
 def test_layout_views_cover_the_buffer_once() -> None:

@@ -8,12 +8,12 @@ import pytest
 from test_cli import QUICK, Runner, cl_run
 from test_locks import held_by_another_process
 
-from cl_runner import starting
-from cl_runner.directories import led
+from cl_runner.cli import start
 from cl_runner.errors import LockedError
-from cl_runner.files import FAILED, LOCK, position_of
-from cl_runner.locks import is_locked, locked
-from cl_runner.results import load_run
+from cl_runner.results.files import FAILED, LOCK, position_of
+from cl_runner.results.locks import is_locked, locked
+from cl_runner.results.run import load_run
+from cl_runner.sweeps.directories import led
 
 __all__ = ["cl_run"]
 
@@ -36,11 +36,11 @@ def test_who_was_slower_takes_nothing_from_who_was_quicker(
         with held_by_another_process(tmp_path / "sweep"):
             with pytest.raises(LockedError) as caught, locked(directories):
                 pass
-            starting.leave()
+            start.leave()
             assert is_locked(tmp_path / "sweep")
         raise caught.value
 
-    monkeypatch.setattr("cl_runner.starting.locked", late)
+    monkeypatch.setattr("cl_runner.cli.start.locked", late)
     assert cl_run(*SWEEP, "seed=0,1")[0] == 1
     assert [path.name for path in (tmp_path / "sweep").iterdir()] == [LOCK]
 

@@ -11,10 +11,10 @@ from conftest import Squeue
 from fake_runs import write_config, write_failure, write_run
 from safetensors.torch import save
 
-from cl_runner.files import FAILED, STATE
-from cl_runner.locks import locked
-from cl_runner.status import reason_of, statuses
-from cl_runner.submissions import FOLDER, log_of, record, submission_of
+from cl_runner.results.files import FAILED, STATE
+from cl_runner.results.locks import locked
+from cl_runner.sweeps.queue import FOLDER, log_of, record, submission_of
+from cl_runner.sweeps.status import reason_of, statuses
 
 
 def unfinished(directory: Path) -> Path:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import Squeue
 
-from cl_runner.submissions import (
+from cl_runner.sweeps.queue import (
     FOLDER,
     Place,
     Submission,
@@ -99,7 +99,7 @@ def test_a_record_that_cannot_be_read_is_named(sweep: Path) -> None:
 def test_two_writers_of_a_number_have_a_file_each(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         # What both see who look at the same time.
-        patch.setattr("cl_runner.submissions._files", lambda _: [])
+        patch.setattr("cl_runner.sweeps.queue._files", lambda _: [])
         record(sweep, slurm("1_0"))
         record(sweep, slurm("2_0"))
     assert {task for submission in recorded(sweep) for task in submission.tasks} == {"1_0", "2_0"}

@@ -14,13 +14,13 @@ from conftest import MakeConfig, Squeue
 from submitit import JobEnvironment
 from test_cli import Runner, cl_run
 
-from cl_runner.array_tasks import ArrayTask
-from cl_runner.detaching import outside_of_jobs
 from cl_runner.errors import StoppedError
-from cl_runner.files import COMPLETE, STATE
-from cl_runner.status import statuses
-from cl_runner.submissions import recorded
-from cl_runner.sweeps import Job
+from cl_runner.results.files import COMPLETE, STATE
+from cl_runner.sweeps.array_task import ArrayTask
+from cl_runner.sweeps.detaching import outside_of_jobs
+from cl_runner.sweeps.jobs import Job
+from cl_runner.sweeps.queue import recorded
+from cl_runner.sweeps.status import statuses
 
 __all__ = ["cl_run"]
 
@@ -91,7 +91,7 @@ def test_a_run_that_finishes_while_jobs_are_composed_counts(
     sweep = [*SMALL, "seed=0,1", "hydra.sweep.dir=s"]
     assert cl_run("-m", "hydra/launcher=stacked", "hydra.launcher.workers=1", *sweep)[0] == 0
     # As the look at what is at work found them, before.
-    monkeypatch.setattr("cl_runner.submitting._at_work", lambda _: {Path("s") / run for run in "01"})
+    monkeypatch.setattr("cl_runner.sweeps.slurm._at_work", lambda _: {Path("s") / run for run in "01"})
     code, output, error = cl_run("-m", "hydra/launcher=slurm_local", *sweep)
     assert code == 0, error
     assert "2 of 2 runs complete, in s" in output
@@ -193,7 +193,7 @@ def test_when_a_task_is_requeued(
         raise StoppedError(number)
 
     monkeypatch.setattr(ArrayTask, "_compute", compute)
-    monkeypatch.setattr("cl_runner.array_tasks.slurm_state", lambda: state)
+    monkeypatch.setattr("cl_runner.sweeps.array_task.slurm_state", lambda: state)
     with pytest.raises(SystemExit) as left:
         ArrayTask([[Job(0, make_config(), tmp_path)]])()
     assert left.value.code == 128 + number

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from conftest import MakeConfig
 
-from cl_runner.config import Config
-from cl_runner.sweeps import Job, divided, largest_stack
+from cl_runner.config.schema import Config
+from cl_runner.sweeps.jobs import Job, divided, largest_stack
 
 
 def jobs_of(configs: list[Config]) -> list[Job]:

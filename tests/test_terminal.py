@@ -7,12 +7,13 @@ import torch
 from conftest import MakeConfig
 from rich.console import Console
 
-from cl_runner.evaluation import Score
+from cl_runner.cli.show import show_results
 from cl_runner.metrics import continual_metrics
-from cl_runner.showing import show_results
-from cl_runner.sweeps import Job
-from cl_runner.terminal import SweepProgress, TerminalProgress
-from cl_runner.training import Epoch
+from cl_runner.runs.evaluation import Score
+from cl_runner.runs.progress import TerminalProgress
+from cl_runner.runs.training import Epoch
+from cl_runner.sweeps.jobs import Job
+from cl_runner.sweeps.progress import SweepProgress
 
 ZERO = torch.zeros(1)
 EPOCH = Epoch(

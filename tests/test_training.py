@@ -4,13 +4,13 @@ import pytest
 import torch
 from conftest import MakeConfig, network_of, tiny_pair
 
-from cl_runner.config import Config
-from cl_runner.data import Dataset
-from cl_runner.images import ImageBenchmark
-from cl_runner.methods import Method
-from cl_runner.seeding import generator
-from cl_runner.stack import Stack
-from cl_runner.training import Epoch, divergence, train_task
+from cl_runner.benchmarks.datasets import Dataset
+from cl_runner.benchmarks.images import ImageBenchmark
+from cl_runner.config.schema import Config
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.method import Method
+from cl_runner.runs.training import Epoch, divergence, train_task
 
 
 def train(config: Config, dataset: Dataset, seeds: list[int], tasks: int = 1) -> tuple[Stack, list[Epoch]]:

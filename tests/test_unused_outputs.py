@@ -10,14 +10,14 @@ from conftest import MakeConfig
 from numpy.typing import NDArray
 from test_runner import Silent
 
-from cl_runner.config import Config
-from cl_runner.idle import idle_settings
-from cl_runner.masks import GradientMask, MaskRule
-from cl_runner.methods import history
-from cl_runner.overlap import chance
-from cl_runner.results import Run
-from cl_runner.runner import run_stack
-from cl_runner.stack import Layout
+from cl_runner.config.schema import Config
+from cl_runner.engine.stack import Layout
+from cl_runner.methods.acting import idle_settings
+from cl_runner.methods.mask import GradientMask, MaskRule
+from cl_runner.methods.method import history
+from cl_runner.results.run import Run
+from cl_runner.runs.loop import run_stack
+from cl_runner.runs.overlap import chance
 
 SIZES, PER_TASK = (4, 6, 8), 2
 Tensors = dict[str, NDArray[np.float64]]

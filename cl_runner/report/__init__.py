@@ -1,1 +1,0 @@
-"""The report over many runs: `cl-report`."""

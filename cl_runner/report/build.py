@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from cl_runner.errors import ConfigError
-from cl_runner.files import write_atomically
 from cl_runner.plain_text import printable
 from cl_runner.report.collect import Runs, collect
 from cl_runner.report.comparison import compare
@@ -23,6 +22,7 @@ from cl_runner.report.summary import summarise
 from cl_runner.report.terminal import as_text, show, show_left_out
 from cl_runner.report.versions import recorded_sessions, versions_in_words
 from cl_runner.report.words import in_common, pooled_over, repeats_in_words, runs_in_words, verdict
+from cl_runner.results.files import write_atomically
 
 
 def build(options: Namespace, arguments: Sequence[str]) -> None:

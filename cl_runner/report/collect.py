@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from cl_runner.config import Config
+from cl_runner.config.plain_settings import dotted
+from cl_runner.config.schema import Config
 from cl_runner.errors import DamagedError
-from cl_runner.files import COMPLETE, FAILED, run_directories
 from cl_runner.metrics import metric_names
-from cl_runner.plain_settings import dotted
-from cl_runner.reading import SETTINGS, parse_yaml, read_bytes
-from cl_runner.recorded import RunFiles
 from cl_runner.report.identity import Repeat, take_repeats
 from cl_runner.report.scores import METRICS
 from cl_runner.report.settings import BOOKKEEPING, FOLDER, NAMES, as_column
-from cl_runner.status import reason_of
+from cl_runner.results.files import COMPLETE, FAILED, run_directories
+from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
+from cl_runner.results.recorded import RunFiles
+from cl_runner.sweeps.status import reason_of
 
 
 @dataclass(frozen=True)

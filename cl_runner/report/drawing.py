@@ -18,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from cl_runner.plain_text import printable
-from cl_runner.plotting import plain_style
+from cl_runner.results.plotting import plain_style
 
 # Okabe & Ito's colours, but for black and yellow, which vanish on one of the two backgrounds.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6BB1"]

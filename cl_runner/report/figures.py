@@ -33,7 +33,7 @@ from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.scores import Score
 from cl_runner.report.summary import Summary, pareto_front
 from cl_runner.report.words import runs_in_words
-from cl_runner.significance import BIN_WIDTH
+from cl_runner.results.significance import BIN_WIDTH
 
 _RANKED, _NUMBERED = 25, 12
 

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_runner.errors import DamagedError
-from cl_runner.recorded import RunFiles
 from cl_runner.report.drawing import Drawing
 from cl_runner.report.figures import (
     chosen,
@@ -23,6 +22,7 @@ from cl_runner.report.figures import (
 from cl_runner.report.settings import varying
 from cl_runner.report.summary import Summary
 from cl_runner.report.sweeps import draw_sweep
+from cl_runner.results.recorded import RunFiles
 
 # More settings than this are too many for one figure.
 _CURVES, _MATRICES, _HISTOGRAMS = 7, 9, 6

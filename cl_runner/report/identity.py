@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_runner.config import Config
-from cl_runner.idle import idle_settings
+from cl_runner.config.schema import Config
+from cl_runner.methods.acting import idle_settings
 from cl_runner.report.scores import METRICS
 from cl_runner.report.settings import NAMES, shown
 

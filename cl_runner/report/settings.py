@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from cl_runner.config import INCIDENTAL, Config
+from cl_runner.config.schema import INCIDENTAL, Config
 from cl_runner.errors import ConfigError
 from cl_runner.plain_text import printable
 

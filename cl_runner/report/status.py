@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cl_runner.directories import led
+from cl_runner.config.overrides import quoted
 from cl_runner.errors import ConfigError, DamagedError, WrongCommandError
-from cl_runner.files import directories
-from cl_runner.overrides import quoted
 from cl_runner.plain_text import in_a_shell, printable
-from cl_runner.reading import SETTINGS, parse_yaml, read_bytes
-from cl_runner.status import JobStatus, State, statuses
-from cl_runner.submissions import damaged
+from cl_runner.results.files import directories
+from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
+from cl_runner.sweeps.directories import led
+from cl_runner.sweeps.queue import damaged
+from cl_runner.sweeps.status import JobStatus, State, statuses
 from cl_runner.terminal import in_ranges, print_whole
 from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 

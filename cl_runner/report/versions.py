@@ -5,9 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cl_runner.record import sessions_of
 from cl_runner.report.words import runs_in_words
-from cl_runner.versions import changes
+from cl_runner.results.record import sessions_of
+from cl_runner.results.versions import changes
 
 # Each time that a run was computed, or gone on with: `versions` by package, and `commit`.
 Sessions = Sequence[Mapping[str, Any]]

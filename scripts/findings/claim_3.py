@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cl_runner.results import Run
+from cl_runner.results.run import Run
 from findings.latest_mask import PRESETS, QUICK, Sweep, draw, listed, sweeps
 from findings.page import Finding, Verdict
 from findings.parameters import parameters, trainable

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cl_runner.report.drawing import NARROW, faint_grid, legend_below, look, new_figure, style, titled, with_intervals
 from cl_runner.report.words import runs_in_words
-from cl_runner.results import load_run
+from cl_runner.results.run import load_run
 from findings.known import KNOWN
 from findings.page import Finding, Verdict
 from findings.results import runs, table

@@ -4,7 +4,7 @@ Mean squared errors over seeds have a heavy tail, as a task is either known or l
 says more than the mean.
 """
 
-from cl_runner.regression import NOISE
+from cl_runner.benchmarks.regression import NOISE
 
 # The mean squared error below which a task is known: two and a half times the noise's variance, the least there is.
 KNOWN = 2.5 * NOISE**2

@@ -19,7 +19,7 @@ from cl_runner.report.drawing import (
     with_intervals,
 )
 from cl_runner.report.words import runs_in_words
-from cl_runner.results import Run, load_run
+from cl_runner.results.run import Run, load_run
 from findings.knowledge import Benchmark
 from findings.known import KNOWN
 from findings.results import runs, task_score

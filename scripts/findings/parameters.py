@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cl_runner.results import Run
+from cl_runner.results.run import Run
 
 
 def parameters(run: Run, task: int) -> Tensor:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from cl_runner.directories import led
-from cl_runner.files import is_complete, write_atomically
 from cl_runner.report.collect import collect
 from cl_runner.report.settings import BOOKKEEPING, distinguishing, labels
+from cl_runner.results.files import is_complete, write_atomically
+from cl_runner.sweeps.directories import led
 from hydra_plugins.cl_runner_plugins import union_of_grids
 
 _COST = "cost.json"

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from cl_runner import load_run
-from cl_runner.benchmarks import make_benchmark
-from cl_runner.fisher import fisher_diagonal
-from cl_runner.significance import log_histogram
-from cl_runner.stack import Stack
+from cl_runner.benchmarks.base import make_benchmark
+from cl_runner.engine.stack import Stack
+from cl_runner.results.significance import log_histogram
+from cl_runner.runs.fisher import fisher_diagonal
 from findings.layers import layer_names
 from findings.results import runs
 from findings.statistics import Estimate, by_seed, paired_difference

@@ -3,7 +3,7 @@
 import pandas as pd
 import torch
 
-from cl_runner.results import Run, load_run
+from cl_runner.results.run import Run, load_run
 from findings.knowledge import Benchmark
 from findings.results import runs
 from findings.statistics import Estimate, by_seed, paired_difference

@@ -1,0 +1,206 @@
+"""The command line: `cl-run`, a Hydra application.
+
+Exit codes: 0 the run is complete; 1 it failed; 2 a bad setting, and nothing was created; 130 interrupted;
+128 + its number where a signal ended it.
+"""
+
+import io
+import logging
+import os
+import sys
+from contextlib import chdir, redirect_stderr
+from importlib.metadata import version
+from pathlib import Path
+
+import hydra
+import psutil
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from cl_runner import IMPORTED
+from cl_runner.cli.start import CheckBeforeStart, leave
+from cl_runner.collector import without_collector
+from cl_runner.config.overrides import with_home
+from cl_runner.config.refusals import refusal
+from cl_runner.config.schema import (
+    Config,
+    SlurmLauncherConfig,
+    SlurmLocalLauncherConfig,
+    StackedLauncherConfig,
+)
+from cl_runner.config.whereabouts import is_about_settings
+from cl_runner.errors import (
+    DivergenceError,
+    LaunchError,
+    LockedError,
+    RunError,
+    StoppedError,
+    WrongCommandError,
+    explained,
+    from_system,
+)
+from cl_runner.methods.acting import unused_settings
+from cl_runner.output import harmless, lost_output, shield, warn
+from cl_runner.results.files import LOG, mark_failed
+from cl_runner.results.record import taken_up_by_others
+from cl_runner.runs.checks import checked
+from cl_runner.signals import leave_if_told, listen
+
+_log = logging.getLogger("cl_runner")
+
+
+def config_dir() -> Path:
+    """Where the YAML files are: inside an installed package, or beside it in a checkout."""
+    root = Path(__file__).parents[1]
+    packaged = root / "conf"
+    return packaged if packaged.is_dir() else root.parent / "conf"
+
+
+@without_collector()
+def run(composed: DictConfig) -> None:
+    """Train one run as composed by Hydra, into the directory that Hydra chose.
+
+    A failure is told in one line. It ends the process, but for a sweep, where Hydra goes on with the other jobs.
+    """
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        # Whatever `hydra.job.chdir` says, a relative `data_dir` is one of where the command was started.
+        with chdir(HydraConfig.get().runtime.cwd):
+            _train(checked(composed), in_sweep)
+    except Exception as error:
+        leave_if_told()
+        reason = explained(error, directory / LOG)
+        code = _fail(reason)
+        _log.error(reason)
+        if not isinstance(error, LockedError):
+            mark_failed(directory, str(reason))
+        if in_sweep:
+            raise reason from None
+        sys.exit(code)
+
+
+def _train(config: Config, in_sweep: bool) -> None:
+    from rich.console import Console
+
+    from cl_runner.cli.show import show_results
+    from cl_runner.methods.titles import describe
+    from cl_runner.runs.loop import run_stack
+    from cl_runner.runs.progress import TerminalProgress
+
+    console = Console()
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    unused = unused_settings(config, HydraConfig.get().overrides.task).values()
+    for line in filter(None, [*unused, taken_up_by_others(directory)]):
+        _log.warning(line)
+        console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
+    draw = config.plots == "all" or (config.plots == "auto" and not in_sweep)
+    with TerminalProgress(console) as progress:
+        started = None if in_sweep else IMPORTED
+        try:
+            (recorder,) = run_stack([config], [directory], progress, draw=draw, started=started)
+        except OSError as error:
+            raise from_system(error) from error
+    if recorder.failure:
+        raise DivergenceError(recorder.failure)
+    drawn = (directory / "training.png").exists()
+    with harmless("the run is complete, but was not shown"):
+        show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=drawn)
+    if lost := lost_output():
+        _log.warning(f"standard output is incomplete: {lost.strerror}")
+
+
+def main() -> int:
+    """Entry point of `cl-run`; returns the exit code."""
+    if "--version" in sys.argv[1:]:
+        print(f"cl-runner {version('cl-runner')}")
+        return 0
+    listen()
+    store = ConfigStore.instance().store
+    store(name="schema", node=Config)
+    store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
+    store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
+    store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
+    # Where the disk is full, the error that is told says so, and not the log file's own.
+    logging.raiseExceptions = False
+    setting = os.environ.get("HYDRA_FULL_ERROR", "0")
+    # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        sys.argv[1:] = map(with_home, sys.argv[1:])
+        _check_options()
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
+        except Exception:
+            leave_if_told()
+            raise
+    except KeyboardInterrupt:
+        print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)
+        return 130
+    except (StoppedError, LaunchError, WrongCommandError) as error:
+        return _fail(error)
+    except RunError as error:
+        # A job of a sweep, which has told its reason.
+        return error.exit_code
+    except Exception as error:
+        # What logging says when it cannot open its file.
+        refused = error.__cause__ if type(error) is ValueError else error
+        about_settings = is_about_settings(error)
+        if setting == "1" or not (about_settings or isinstance(refused, OSError)):
+            raise
+        # Some of Hydra's errors about settings are of this class too.
+        if isinstance(refused, OSError) and not (about_settings and refused.errno is None):
+            # One without a number is not the system's, and has words of its own, which a name would replace.
+            if refused.errno is not None:
+                refused.filename = refused.filename or CheckBeforeStart.directory
+            return _fail(from_system(refused))
+        return _fail(refusal(error))
+    finally:
+        leave()
+        os.environ["HYDRA_FULL_ERROR"] = setting
+    return 0
+
+
+def _check_options() -> None:
+    """Refuse in one line the options that Hydra would answer by its usage, or pass over.
+
+    Raises:
+        WrongCommandError: an unknown option, or a folder of presets with a `config.yaml` that nobody reads.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            options = get_args_parser().parse_args()
+    except SystemExit as error:
+        raise WrongCommandError(said.getvalue().strip().rpartition("error: ")[2] + "; see cl-run --help") from error
+    own = Path(options.config_dir or "") / "config.yaml"
+    if options.config_dir and options.config_name in (None, "config", "config.yaml") and own.exists():
+        raise WrongCommandError(
+            f"--config-dir: got {options.config_dir}, whose config.yaml would not be read, allowed: a folder of "
+            "presets, DIR/method/NAME.yaml; one of all kinds of settings is DIR/experiment/NAME.yaml"
+        )
+
+
+def entry() -> None:
+    """Console script: leave without taking torch's modules apart, which takes more than a second.
+
+    Where a launcher has started processes the usual way is taken, on which they are told to end.
+    """
+    shield()
+    code = main()
+    if lost := lost_output():
+        warn(f"standard output is incomplete: {lost.strerror}")
+    if psutil.Process().children():
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _fail(error: RunError | StoppedError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

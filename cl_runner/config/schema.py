@@ -1,0 +1,292 @@
+"""The settings of a run, one dataclass per Hydra group.
+
+Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is data (`Choice`,
+`Range`), from which both checks and messages are made (`cl_runner.runs.checks`, `cl_runner.config.descriptions`). A
+setting that came after version 0.1 says what runs had `before` it, so that older runs can be read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        return value in self.options
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two ends; an open end is itself excluded."""
+
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        # What an interpolation brings here may be anything.
+        if not isinstance(value, (int, float)):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
+        if self.open_low:
+            return f"above {low}, at most {high}"
+        return f"from {low} to {'below ' * self.open_high}{high}"
+
+
+@dataclass(frozen=True)
+class EachOf:
+    """A list of at least one entry, each allowed by `entry`."""
+
+    entry: Range
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        return isinstance(value, Sequence) and len(value) > 0 and all(self.entry.allows(item) for item in value)
+
+    def __str__(self) -> str:
+        return f"with at least one entry, each {self.entry}"
+
+
+@dataclass(frozen=True)
+class WordOrClasses:
+    """One of a few words, or a list of distinct classes; OmegaConf has no type for that, so all is checked here."""
+
+    words: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return value in self.words
+        whole = all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value)
+        return whole and 0 < len(value) == len(set(value))
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}, or a list of distinct classes, as in [3,1,4,0]"
+
+
+@dataclass(frozen=True)
+class Words:
+    """A list of words, in which OmegaConf would take lists too."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        return isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+
+    def __str__(self) -> str:
+        return ""
+
+
+# Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
+_MANY = 10_000_000
+_STEPS = 1_000_000_000
+# Single precision ends at 3e38.
+_STRENGTH = 1e30
+_PETABYTE = 1e6
+_YEAR = 525_600
+
+
+def _one_of(*options: str) -> dict[str, Any]:
+    return {"allowed": Choice(options)}
+
+
+def _within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> dict[str, Any]:
+    return {"allowed": Range(low, high, open_low, open_high)}
+
+
+def _before(value: Any) -> dict[str, Any]:
+    """What runs had that were recorded before there was such a setting: `metadata=_one_of("a", "b") | _before("a")`."""
+    return {"before": value}
+
+
+@dataclass
+class BenchmarkConfig:
+    """A sequence of tasks made from one dataset, or from a curve."""
+
+    name: str
+    family: str = field(metadata=_one_of("permuted", "split", "rotated", "regression"))
+    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve"))
+    tasks: int = field(metadata=_within(1, 10_000))
+    classes_per_task: int = field(metadata=_within(1, 10))
+    scenario: str = field(metadata=_one_of("domain", "task", "class"))
+    class_order: Any = field(metadata={"allowed": WordOrClasses(("seed", "fixed"))} | _before("seed"))
+    angles: str = field(metadata=_one_of("equal", "random") | _before("equal"))
+    max_angle: float = field(metadata=_within(0, 360, open_low=True) | _before(180.0))
+    normalize: bool
+    train_samples: int | None = field(metadata=_within(10, _MANY))
+    test_samples: int | None = field(metadata=_within(10, _MANY))
+
+    def outputs_of(self, tasks: int) -> int:
+        """How many outputs, the first ones, belong to the first so many tasks: all where tasks share a head."""
+        return self.classes_per_task * (1 if self.scenario == "domain" else tasks)
+
+
+@dataclass
+class ModelConfig:
+    """A multilayer perceptron."""
+
+    name: str
+    hidden: list[int] = field(metadata={"allowed": EachOf(Range(1, 16384))})
+    activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
+
+
+@dataclass
+class TrainConfig:
+    """How each task is trained; exactly one of `epochs` and `iterations` is set."""
+
+    epochs: int | None = field(metadata=_within(1, _MANY))
+    first_epochs: int | None = field(metadata=_within(1, _MANY))
+    iterations: int | None = field(metadata=_within(1, _STEPS))
+    batch_size: int | None = field(metadata=_within(1, _MANY))
+    optimizer: str = field(metadata=_one_of("adam", "sgd"))
+    learning_rate: float = field(metadata=_within(0, _STRENGTH, open_low=True))
+    momentum: float = field(metadata=_within(0, 1, open_high=True))
+    weight_decay: float = field(metadata=_within(0, _STRENGTH))
+    keep_optimizer: bool = field(metadata=_before(False))
+    curve_points: int = field(metadata=_within(1, _MANY))
+
+
+@dataclass
+class FisherConfig:
+    """How the diagonal of the Fisher information matrix is estimated after each task."""
+
+    estimator: str = field(metadata=_one_of("exact", "sampled", "empirical", "batched"))
+    samples: int | None = field(metadata=_within(1, _MANY))
+    batch_size: int | None = field(metadata=_within(1, _MANY))
+
+
+@dataclass
+class MethodConfig:
+    """Parts of a method: a quadratic penalty, a gradient mask, an L1 proximal step."""
+
+    name: str
+    joint: bool
+    penalty: str = field(metadata=_one_of("none", "l2", "ewc", "online_ewc"))
+    ewc_lambda: float = field(metadata=_within(0, _STRENGTH))
+    update: str = field(metadata=_one_of("sum", "average"))
+    gamma: float = field(metadata=_within(0, 1))
+    alpha: float = field(metadata=_within(0, 1))
+    mask: str = field(metadata=_one_of("none", "global", "layerwise"))
+    mask_source: str = field(metadata=_one_of("latest", "sum", "max", "union"))
+    unit: str = field(metadata=_one_of("parameter", "neuron"))
+    soft: bool
+    unused: str = field(metadata=_one_of("free", "counted") | _before("counted"))
+    l1_lambda: float = field(metadata=_within(0, _STRENGTH))
+
+
+@dataclass
+class CheckpointConfig:
+    """When the state of an unfinished run is saved, besides after each task."""
+
+    minutes: float = field(metadata=_within(0, _YEAR))
+
+
+@dataclass
+class StackedLauncherConfig:
+    """How `hydra/launcher=stacked` computes a sweep."""
+
+    _target_: str
+    size: int | None = field(metadata=_within(1, _MANY))
+    workers: int | None = field(metadata=_within(1, 1024))
+
+
+@dataclass
+class SlurmLocalLauncherConfig:
+    """How `hydra/launcher=slurm_local` submits the stacks of a sweep; the names are submitit's, but for the first."""
+
+    _target_: str
+    size: int | None = field(metadata=_within(1, _MANY))
+    wait: bool
+    array_parallelism: int | None = field(metadata=_within(1, 100_000))
+    timeout_min: int = field(metadata=_within(1, _YEAR))
+    # SLURM's own end.
+    signal_delay_s: int = field(metadata=_within(0, 65_535))
+    gpus_per_node: int | None = field(metadata=_within(0, 1024))
+    setup: list[str] = field(metadata={"allowed": Words()})
+
+
+@dataclass
+class SlurmLauncherConfig(SlurmLocalLauncherConfig):
+    """How `hydra/launcher=slurm` submits them; null leaves a setting to the site."""
+
+    name: str
+    partition: str | None
+    qos: str | None
+    account: str | None
+    constraint: str | None
+    exclude: str | None
+    gres: str | None
+    cpus_per_task: int | None = field(metadata=_within(1, 65_536))
+    mem_gb: float | None = field(metadata=_within(0, _PETABYTE, open_low=True))
+    max_num_timeout: int = field(metadata=_within(0, _MANY))
+    additional_parameters: list[str] = field(metadata={"allowed": Words()})
+
+
+# By the name of the class that Hydra makes of each.
+LAUNCHERS = {
+    "StackedLauncher": StackedLauncherConfig,
+    "SlurmLauncher": SlurmLauncherConfig,
+    "SlurmLocalLauncher": SlurmLocalLauncherConfig,
+}
+
+
+@dataclass
+class SweeperConfig:
+    """What a sweep is made of, besides the command line: see `hydra_plugins.cl_runner_plugins.union_of_grids`."""
+
+    _target_: str
+    max_batch_size: int | None = field(metadata=_within(1, _MANY))
+    params: dict[str, Any] | None = field(metadata={"words": "overrides by key, as in {seed: '0,1,2'}"})
+    grids: dict[str, Any] | None = field(
+        metadata={
+            "words": "names of grids, each with its overrides, as in {masks: {method: global_mask, freeze: '0.5,0.9'}}"
+        }
+    )
+
+
+@dataclass
+class Config:
+    """All settings of one run."""
+
+    benchmark: BenchmarkConfig
+    model: ModelConfig
+    train: TrainConfig
+    fisher: FisherConfig
+    method: MethodConfig
+    checkpoint: CheckpointConfig
+    data_dir: str
+    freeze: float = field(metadata=_within(0, 1))
+    seed: int = field(metadata=_within(0, 2**63 - 1))
+    device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
+    plots: str = field(metadata=_one_of("auto", "all", "none"))
+    threads: int | None = field(metadata=_within(1, 1024))
+    oversubscribe: bool = field(metadata=_before(False))
+
+
+# What a run may be repeated or taken up again with and still count as the same.
+INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "plots", "checkpoint.minutes")
+
+
+def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What runs had before there was a setting, by dotted key, of those settings that came later."""
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        if is_dataclass(hints[item.name]):
+            yield from values_before(hints[item.name], f"{prefix}{item.name}.")
+        elif "before" in item.metadata:
+            yield f"{prefix}{item.name}", item.metadata["before"]

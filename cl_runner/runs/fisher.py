@@ -1,0 +1,131 @@
+"""The diagonal of the Fisher information matrix: how significant each parameter is for a task.
+
+For a Linear layer with input a and back-propagated signal d, one sample's gradient is d aᵀ; the sum of the
+squares over samples is therefore (d²)ᵀ(a²), one matrix product and no loop over samples. The estimators
+differ in whose labels the signals come from:
+
+======================  ======================================================================================
+`exact`                 E over x, and over y under the model: Σ_c p(c|x) (∂ log p(c|x) / ∂θ)²
+`sampled`               one y per x drawn from the model: `exact` in expectation, with noise
+`empirical`             the true label of x (Kunstner et al. 2019, arXiv 1905.12558, on what that loses)
+`batched`               squared mean gradient of a batch of B samples with true labels, mean over batches. What
+                        many repositories compute; it is biased: with g the mean and s² the variance of a
+                        parameter's per-sample gradients, it estimates g² + s²/B where `empirical` gives g² + s².
+======================  ======================================================================================
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+
+import torch
+from torch import Tensor
+
+from cl_runner.benchmarks.base import Benchmark
+from cl_runner.benchmarks.batches import filled, stacked, widths
+from cl_runner.config.schema import FisherConfig
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import Layout, Stack
+
+# Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
+_CHUNK = 2**17
+
+
+def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:
+    """Mean over the task's training samples of the squared derivatives of log p by each parameter.
+
+    Args:
+        stack: the networks, at the parameters where the information is wanted.
+        benchmark: gives samples and likelihood.
+        task: whose training set is used; its active outputs alone count.
+        config: the estimator and how many samples it takes; the runs' seeds fix a subset of samples and the labels
+            drawn by `sampled`.
+
+    Returns:
+        A buffer of the stack's layout, `(R·P,)`.
+    """
+    sources = [generator(seed, "fisher", task) for seed in stack.streams]
+    orders = [
+        ids if config.samples is None else ids[torch.randperm(len(ids), generator=source)[: config.samples]]
+        for ids, source in zip(benchmark.samples([task], train=True), sources, strict=True)
+    ]
+    total = torch.zeros_like(stack.parameters)
+    if config.estimator == "batched":
+        longest = max(len(order) for order in orders)
+        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size or filled(longest))
+    else:
+        _add_per_sample(total, stack, benchmark, task, orders, config.estimator, sources)
+        counts = torch.tensor([float(len(order)) for order in orders])
+    return total.div_(stack.layout.spread(stack.per_row(counts.to(total))))
+
+
+def fisher_diagonals(
+    stack: Stack, benchmark: Benchmark, task: int, wanted: Sequence[tuple[int, FisherConfig]]
+) -> tuple[Layout, Tensor, list[int]]:
+    """`fisher_diagonal` of several networks by several estimators, each pair computed once.
+
+    Args:
+        stack, benchmark, task: as there.
+        wanted: pairs of a row of the stack and an estimator.
+
+    Returns:
+        A layout, a buffer of it, and for each pair wanted the row that holds it.
+    """
+    parts: list[tuple[Layout, Tensor]] = []
+    position: dict[tuple[int, object], int] = {}
+    for key, config in {astuple(config): config for _, config in wanted}.items():
+        rows = sorted({row for row, other in wanted if astuple(other) == key})
+        needed = stack if len(rows) == stack.layout.runs else stack.fan_out(rows, [stack.seeds[row] for row in rows])
+        parts.append((needed.layout, fisher_diagonal(needed, benchmark.of_streams(needed.streams), task, config)))
+        position |= {(row, key): len(position) + number for number, row in enumerate(rows)}
+    layout = Layout(stack.layout.sizes, len(position))
+    buffer = parts[0][1] if len(parts) == 1 else layout.joined(parts)
+    return layout, buffer, [position[row, astuple(config)] for row, config in wanted]
+
+
+def _add_per_sample(
+    total: Tensor,
+    stack: Stack,
+    benchmark: Benchmark,
+    task: int,
+    orders: Sequence[Tensor],
+    estimator: str,
+    sources: Sequence[torch.Generator],
+) -> None:
+    likelihood = benchmark.likelihood
+    active = benchmark.active_outputs(task, task + 1)
+    several = likelihood.rank(active) if estimator == "exact" else 1
+    size = filled(_CHUNK // (several * max(stack.layout.sizes[1:])))
+    draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
+    sizes = widths(max(len(order) for order in orders), size)
+    ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
+    columns = (part.split(sizes, 1) for part in (*ids_and_present, uniforms))
+    for ids, present, uniform in zip(*columns, strict=True):
+        activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        if estimator == "exact":
+            signal = likelihood.expected_signals(outputs, active)
+        elif estimator == "sampled":
+            drawn = likelihood.draw(outputs, stack.per_row(uniform))
+            signal = likelihood.loss_and_signal(outputs, drawn)[1][:, :, None]
+        else:
+            labels = stack.per_row(benchmark.labels_of(ids, train=True))
+            signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
+        signal.mul_(stack.per_row(present)[:, None, None])
+        stack.add_squared_gradients(total, activations, stack.signals(activations, signal.flatten(2)))
+
+
+def _add_batched(
+    total: Tensor, stack: Stack, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
+) -> Tensor:
+    """Add the squared mean gradient of every batch; returns the number of batches of each stream, `(S,)`."""
+    sizes = widths(max(len(order) for order in orders), size)
+    columns = (part.split(sizes, 1) for part in stacked(orders, sum(sizes), total))
+    for ids, present in zip(*columns, strict=True):
+        activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        labels = stack.per_row(benchmark.labels_of(ids, train=True))
+        signal = benchmark.likelihood.loss_and_signal(outputs, labels)[1]
+        weights = present / present.sum(1, keepdim=True).clamp(min=1)
+        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
+        total.addcmul_(stack.gradient, stack.gradient)
+    return torch.tensor([-(-len(order) // size) for order in orders])

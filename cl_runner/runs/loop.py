@@ -1,0 +1,205 @@
+"""A stack of runs from start to finish: one loop over the tasks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cl_runner.benchmarks.base import make_benchmark
+from cl_runner.config.schema import Config
+from cl_runner.engine.device import named_memory_errors, set_up
+from cl_runner.engine.optimizers import make_optimizer
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.method import Method, mask_rule
+from cl_runner.results.files import is_complete
+from cl_runner.results.locks import locked
+from cl_runner.results.record import begin_session
+from cl_runner.results.run import Run
+from cl_runner.runs.clock import Stopwatch, describe_environment
+from cl_runner.runs.evaluation import Score, evaluate
+from cl_runner.runs.fisher import fisher_diagonals
+from cl_runner.runs.idle_outputs import outputs_in_use
+from cl_runner.runs.overlap import mask_overlaps
+from cl_runner.runs.recorder import Recorder
+from cl_runner.runs.resume import take_up
+from cl_runner.runs.rows import RunInStack, draw_all, fanned_out, record_epoch, record_states, save, share_rows
+from cl_runner.runs.state import load_state
+from cl_runner.runs.training import Epoch, Moment, kept_optimizer, train_task
+from cl_runner.signals import Pauses
+
+
+class Progress(Protocol):
+    """Told how far a stack of runs is."""
+
+    def epoch(self, task: int, tasks: int, epoch: Epoch) -> None:
+        """After each epoch of `task`, counted from 1, of `tasks`."""
+
+    def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
+        """After `task`, with the scores on every task."""
+
+
+@named_memory_errors()
+def run_stack(
+    configs: Sequence[Config],
+    directories: Sequence[Path],
+    progress: Progress,
+    *,
+    draw: bool = False,
+    started: float | None = None,
+) -> list[Recorder]:
+    """Train and record R runs that share benchmark, network, training schedule and device.
+
+    A run goes on from the state that its directory holds. States are saved after each task, within a task every
+    `checkpoint.minutes`, and where a signal asks for it (`cl_runner.signals`).
+
+    Args:
+        configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, and
+            nothing else. Those with a state must stand at the same point.
+        directories: where each run's results go.
+        progress: is told of every epoch and task.
+        draw: whether to draw each run's figures, once all are complete.
+        started: `time.perf_counter()` when the process started, to count its start; None to count from now.
+
+    Returns:
+        The runs' recorders. One whose loss diverged has a `failure`; the matrices of the others are complete.
+
+    Raises:
+        DataError, ResourceError, StateError, LockedError, StoppedError: see there. What was recorded stays, without
+            `metrics.json`.
+    """
+    with locked(directories), Pauses(configs[0].checkpoint.minutes) as pauses:
+        return _run_stack(configs, directories, progress, pauses, draw, started)
+
+
+def _run_stack(
+    configs: Sequence[Config],
+    directories: Sequence[Path],
+    progress: Progress,
+    pauses: Pauses,
+    draw: bool,
+    started: float | None,
+) -> list[Recorder]:
+    clock = Stopwatch(started)
+    common, tasks = configs[0], configs[0].benchmark.tasks
+    states = [load_state(directory, config) for directory, config in zip(directories, configs, strict=True)]
+    if len({state and state.position for state in states}) > 1:
+        raise ValueError("runs that stand at different points cannot share a stack")
+    begin_session(
+        (directory, config, state is not None)
+        for directory, config, state in zip(directories, configs, states, strict=True)
+        if not is_complete(directory)
+    )
+    device = set_up(common)
+    with clock("load"):
+        every_seed = sorted({config.seed for config in configs})
+        benchmark = make_benchmark(common.benchmark, common.data_dir, every_seed, device)
+    recorders = [
+        Recorder(
+            directory,
+            tasks,
+            benchmark.likelihood.score_name,
+            state,
+            shared=common.benchmark.scenario == "domain",
+        )
+        for directory, state in zip(directories, states, strict=True)
+    ]
+    with clock("write"):
+        for config, recorder in zip(configs, recorders, strict=True):
+            recorder.tasks(benchmark.described(config.seed))
+    # Runs of one seed side by side, for they share their samples.
+    runs = [RunInStack(*parts) for parts in zip(configs, recorders, states, strict=True)]
+    runs.sort(key=lambda run: run.config.seed)
+
+    first = states[0].task if states[0] else 0
+    heads = share_rows(runs, first)
+    resumed = [run.state for run in heads if run.state]
+    with clock("load"):
+        sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
+        stack = Stack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
+    method = Method(stack, [run.config for run in heads])
+    moment = take_up(resumed, stack, method) if resumed else None
+    if not resumed:
+        with clock("evaluate"):
+            untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
+        for run in runs:
+            run.recorder.scores(0, untrained, run.row)
+
+    for task in range(first, tasks):
+        number = task + 1
+        if common.method.joint and moment is None:
+            stack.initialise(task)
+
+        trained_on = list(range(number)) if common.method.joint else [task]
+        optimizer = make_optimizer(stack.parameters, stack.gradient, common.train)
+        training = train_task(
+            stack,
+            method,
+            benchmark,
+            task,
+            trained_on,
+            common.train,
+            optimizer=optimizer,
+            moment=moment,
+            pause=pauses.due,
+        )
+        moment = None
+        for epoch in training:
+            if isinstance(epoch, Moment):
+                with clock("write"):
+                    save(runs, task, stack, method, epoch)
+                pauses.saved()
+                continue
+            clock.seconds["train"] += epoch.seconds
+            with clock("evaluate"):
+                tested = _tested(epoch, number, tasks, common.train.curve_points)
+                scores = [evaluate(stack, benchmark, other, seen=number) for other in tested]
+            with clock("write"):
+                for run in runs:
+                    record_epoch(run, number, epoch, scores[:number])
+                runs = [run for run in runs if not run.recorder.failure]
+            progress.epoch(number, tasks, epoch)
+            if not runs:
+                return recorders
+
+        with clock("fisher"):
+            wanted = [(run.row, run.config.fisher) for run in runs]
+            layout, fisher, fisher_rows = fisher_diagonals(stack, benchmark, task, wanted)
+            for run, row in zip(runs, fisher_rows, strict=True):
+                run.fisher_row = row
+        with clock("write"):
+            for run in runs:
+                run.recorder.scores(number, scores, run.row)
+            record_states(runs, number, stack, method.trainable, layout, fisher)
+        progress.task(number, tasks, scores)
+
+        if number < tasks:
+            with clock("train"):
+                before = stack
+                stack, method, rows = fanned_out(runs, number, stack, method, layout, fisher)
+                if common.train.keep_optimizer and not common.method.joint:
+                    used = outputs_in_use(benchmark, [task], number)
+                    moment = kept_optimizer(optimizer, before, used, rows, stack.streams, number)
+                benchmark = benchmark.of_streams(stack.streams)
+            with clock("write"):
+                save(runs, number, stack, method, moment)
+            pauses.saved()
+
+    with clock("write"):
+        for run in runs:
+            run.recorder.score_matrix()
+            results, rule = Run(run.recorder.directory), mask_rule(run.config)
+            if rule.kind != "none" and rule.fraction > 0 and tasks > 1:
+                run.recorder.mask_overlap(mask_overlaps(results.significance, rule, common.benchmark.outputs_of))
+    facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
+    for run in runs:
+        run.recorder.finish(facts)
+    if draw:
+        draw_all(runs)
+    return recorders
+
+
+def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:
+    """Tasks (from 0) to test after an epoch: those so far at up to `points` epochs a task, all after the last."""
+    if epoch.number == epoch.count:
+        return range(tasks)
+    is_point = epoch.number * points // epoch.count > (epoch.number - 1) * points // epoch.count
+    return range(trained if is_point else 0)

@@ -1,0 +1,75 @@
+"""From a stack to the resumable states of its runs, and back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from cl_runner.engine.stack import Stack
+from cl_runner.methods.method import Method
+from cl_runner.runs.state import RunState
+from cl_runner.runs.training import Moment
+
+
+def states_of(
+    stack: Stack, method: Method, task: int, moment: Moment | None
+) -> Callable[[int, Mapping[str, int], Sequence[Sequence[float]]], RunState]:
+    """The states of a stack's runs, by row, lengths of a run's tables, and its scores so far.
+
+    Args:
+        stack, method: the runs.
+        task: that is trained, from 0.
+        moment: where its training stands; None before it.
+    """
+    buffers = {"parameters": stack.parameters, **method.state()}
+    if moment:
+        buffers |= {f"optimizer.{name}": buffer for name, buffer in moment.optimizer.items()}
+    buffers = {name: buffer.cpu() for name, buffer in buffers.items()}
+    constants = method.constants.tolist()
+    losses = moment.losses.cpu() if moment else torch.zeros(stack.layout.runs, 0)
+
+    @cache
+    def vectors_of(row: int) -> dict[str, Tensor]:
+        return {name: stack.layout.vector(buffer, row) for name, buffer in buffers.items()}
+
+    def state_of(row: int, tables: Mapping[str, int], matrix: Sequence[Sequence[float]]) -> RunState:
+        stream = stack.streams.index(stack.seeds[row])
+        return RunState(
+            task=task,
+            epoch=moment.epoch if moment else 0,
+            step=moment.step if moment else 0,
+            count=moment.count if moment else 0,
+            constant=constants[row],
+            consolidated=method.consolidated,
+            tables=dict(tables),
+            matrix=matrix,
+            vectors=vectors_of(row),
+            generator=moment.generators[stream] if moment else None,
+            losses=losses[row],
+        )
+
+    return state_of
+
+
+def take_up(states: Sequence[RunState], stack: Stack, method: Method) -> Moment | None:
+    """Bring a stack and its method to where its rows' states say; gives where the training of the task stands."""
+    gathered = {}
+    for name in dict.fromkeys(name for state in states for name in state.vectors):
+        # What a run's own stack had no need of is as new; so is a mask that freezes nothing.
+        new = torch.full_like(states[0].vectors["parameters"], float(name == "mask.trainable"))
+        buffer = stack.layout.gathered([state.vectors.get(name, new) for state in states])
+        gathered[name] = buffer.to(stack.parameters)
+    stack.parameters.copy_(gathered["parameters"])
+    constants = torch.tensor([state.constant for state in states])
+    method.load(gathered, constants, max(state.consolidated for state in states))
+    of_seed = dict(zip(stack.seeds, states, strict=True))
+    generators = [of_seed[seed].generator for seed in stack.streams]
+    known = [generator for generator in generators if generator is not None]
+    if not known:
+        return None
+    optimizer = {
+        name.removeprefix("optimizer."): buffer for name, buffer in gathered.items() if name.startswith("optimizer.")
+    }
+    losses = torch.stack([state.losses for state in states]).to(stack.parameters)
+    return Moment(states[0].epoch, states[0].step, known, losses, optimizer, states[0].count)

@@ -1,0 +1,121 @@
+"""The runs of a stack: whose network each row is, and what each run records of it."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from torch import Tensor
+
+from cl_runner.config.schema import Config
+from cl_runner.engine.stack import Layout, Stack
+from cl_runner.methods.method import Method, history
+from cl_runner.methods.titles import describe
+from cl_runner.output import warn
+from cl_runner.results.figures import draw_figures
+from cl_runner.results.files import sync
+from cl_runner.results.run import Run
+from cl_runner.runs.evaluation import Score
+from cl_runner.runs.recorder import Recorder, task_state
+from cl_runner.runs.resume import states_of
+from cl_runner.runs.state import RunState, save_states
+from cl_runner.runs.training import Epoch, Moment, divergence
+
+
+@dataclass
+class RunInStack:
+    """One run, where it goes on from, the row of the stack that is its network, and that of its Fisher diagonal."""
+
+    config: Config
+    recorder: Recorder
+    state: RunState | None
+    row: int = 0
+    fisher_row: int = 0
+
+
+def share_rows(runs: Sequence[RunInStack], task: int) -> list[RunInStack]:
+    """Give runs with the same history up to `task` the same row; returns the first run of each row."""
+    heads: dict[Hashable, RunInStack] = {}
+    rows: dict[Hashable, int] = {}
+    for run in runs:
+        key = history(run.config, task)
+        heads.setdefault(key, run)
+        run.row = rows.setdefault(key, len(rows))
+    return list(heads.values())
+
+
+def fanned_out(
+    runs: Sequence[RunInStack], task: int, stack: Stack, method: Method, layout: Layout, fisher: Tensor
+) -> tuple[Stack, Method, list[int]]:
+    """The stack and the method for `task`: a row for each history, having taken in the task before it;
+    and the rows before from which these go on.
+
+    Args:
+        runs: those that go on.
+        task: from 0.
+        stack, method: of the task before.
+        layout, fisher: Fisher diagonals after it, in which `fisher_row` of each run is its own.
+    """
+    parents = {id(run): run.row for run in runs}
+    heads = share_rows(runs, task)
+    rows, configs = [parents[id(run)] for run in heads], [run.config for run in heads]
+    stack = stack.fan_out(rows, [config.seed for config in configs])
+    method = method.fan_out(stack, configs, rows)
+    used = configs[0].benchmark.outputs_of(task)
+    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]), used)
+    return stack, method, rows
+
+
+def save(runs: Sequence[RunInStack], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:
+    """Save the state of every run, once made for each row; what it relies on is on the disk before."""
+    made = states_of(stack, method, task, moment)
+    tables = [run.recorder.tables() for run in runs]
+    sync(path for run in runs for path in run.recorder.written())
+    save_states(
+        (run.recorder.directory, made(run.row, lengths, run.recorder.matrix.tolist()), run.config)
+        for run, lengths in zip(runs, tables, strict=True)
+    )
+
+
+def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:
+    """Write what an epoch of `task` cost, and the scores after it; a run whose loss diverged has failed."""
+    if epoch.diverged[run.row]:
+        run.recorder.fail(divergence(task, epoch, run.row, run.config))
+        return
+    run.recorder.epoch(task, epoch, run.row)
+    run.recorder.curve_point(task, epoch.number, scores, run.row)
+
+
+def record_states(
+    runs: Sequence[RunInStack], task: int, stack: Stack, trainable: Tensor, layout: Layout, fisher: Tensor
+) -> None:
+    """Write the state of each network once it is made into the directories of all runs that share it."""
+    parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()
+    # The file of a soft mask holds numbers of another type, in the first task too, when rows are shared.
+    rows = attrgetter("row", "fisher_row", "config.method.soft")
+    for (row, fisher_row, soft), sharing in groupby(sorted(runs, key=rows), key=rows):
+        state = task_state(
+            task,
+            stack.layout.named(parameters, row),
+            layout.named(fisher, fisher_row),
+            stack.layout.named(trainable, row),
+            used=runs[0].config.benchmark.outputs_of(task),
+            soft=soft,
+        )
+        for run in sharing:
+            run.recorder.task(state)
+
+
+def draw_all(runs: Sequence[RunInStack]) -> None:
+    """Draw the figures of runs, which are complete without: what goes wrong is told once, and in each one's log."""
+    failed: dict[str, list[Recorder]] = {}
+    for run in runs:
+        try:
+            draw_figures(Run(run.recorder.directory), describe(run.config))
+        except Exception as error:
+            reason = f"the figures were not drawn: {type(error).__name__}: {error}"
+            run.recorder.note(reason)
+            failed.setdefault(reason, []).append(run.recorder)
+    for reason, recorders in failed.items():
+        more = f" and {len(recorders) - 1} more" if len(recorders) > 1 else ""
+        warn(f"{recorders[0].directory}{more}: {reason}")

@@ -1,0 +1,198 @@
+"""Training a stack of networks on one task."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cl_runner.benchmarks.base import Benchmark
+from cl_runner.benchmarks.batches import filled, stacked, total, widths
+from cl_runner.config.schema import Config, TrainConfig
+from cl_runner.engine.cuda_graph import CapturedStep
+from cl_runner.engine.optimizers import Optimizer, make_optimizer
+from cl_runner.engine.seeding import generator
+from cl_runner.engine.stack import Layout, Stack
+from cl_runner.methods.acting import idle_settings
+from cl_runner.methods.method import Method
+from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
+
+# What is above is likely to blame for a loss that diverged.
+_USUAL = {
+    "train.learning_rate": 1,
+    "train.weight_decay": 1,
+    "train.momentum": 0.99,
+    "method.ewc_lambda": 1e4,
+    "method.l1_lambda": 10,
+}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch cost: the loss terms are `(R,)`, in nats; `diverged` tells which runs are no longer finite."""
+
+    number: int
+    count: int
+    data_loss: Tensor
+    penalty: Tensor
+    l1: Tensor
+    diverged: Tensor
+    samples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the training of a task stands between two steps, but for the parameters: all that is needed to go on.
+
+    `epoch` epochs are done, and `step` steps of the next. `generators` are the states of the streams' generators before
+    that epoch, `losses` `(R, n)` those of its n samples so far. `optimizer` holds the buffers `(R·P,)` of the optimiser
+    by name, and `count` its number of steps.
+    """
+
+    epoch: int
+    step: int
+    generators: Sequence[Tensor]
+    losses: Tensor
+    optimizer: Mapping[str, Tensor]
+    count: int
+
+
+def train_task(
+    stack: Stack,
+    method: Method,
+    benchmark: Benchmark,
+    task: int,
+    tasks: Sequence[int],
+    config: TrainConfig,
+    *,
+    optimizer: Optimizer | None = None,
+    moment: Moment | None = None,
+    pause: Callable[[], bool] = lambda: False,
+) -> Iterator[Epoch | Moment]:
+    """Train on the samples of `tasks`, in a fresh order each epoch; outputs that they do not use stay as they are.
+
+    Args:
+        stack, method, benchmark: the runs.
+        task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
+        tasks: whose training sets are used: `[task]`, or all so far for joint training.
+        config: how; common to all runs.
+        optimizer: a new one of the stack; None to make it here.
+        moment: to go on from, with the stack's parameters as they were; None to start.
+        pause: asked after each step whether to say where training stands.
+
+    Yields:
+        After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end. Where it is to
+        pause, the moment.
+
+    Raises:
+        ValueError: runs that need different numbers of steps an epoch.
+    """
+    pools = benchmark.samples(tasks, train=True)
+    sources = [generator(seed, "batches", task) for seed in stack.streams]
+    longest = max(len(pool) for pool in pools)
+    size = config.batch_size or filled(longest)
+    steps_an_epoch = math.ceil(len(pools[0]) / size)
+    if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
+        raise ValueError("runs that need different numbers of steps an epoch cannot share a stack")
+    epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
+    steps = config.iterations or epochs * steps_an_epoch
+    epochs = math.ceil(steps / steps_an_epoch)
+    sizes = widths(longest, size)
+    optimizer = optimizer or make_optimizer(stack.parameters, stack.gradient, config)
+    idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
+    done = moment.epoch if moment else 0
+    if moment:
+        optimizer.restore(moment.optimizer, moment.count)
+        for source, state in zip(sources, moment.generators, strict=True):
+            source.set_state(state)
+
+    def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
+        activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
+        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), tasks, task + 1, train=True)
+        loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
+        losses.copy_(loss)
+        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
+        method.before_step()
+        optimizer.step()
+        method.after_step()
+        idle.put_back()
+
+    take_step = CapturedStep(step) if stack.parameters.is_cuda else step
+    for number in range(done + 1, epochs + 1):
+        started = time.perf_counter()
+        generators = [source.get_state() for source in sources]
+        orders = [
+            pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
+        ]
+        epoch_ids, present = stacked(orders, sum(sizes), stack.parameters)
+        epoch_labels = benchmark.labels_of(epoch_ids, train=True)
+        # A sample weighs one over the size of its batch, which in a run's last batch is its own.
+        epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(sizes, 1)], 1)
+        epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])
+        columns = (part.split(sizes, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
+        batches = list(itertools.islice(zip(*columns, strict=True), steps - (number - 1) * steps_an_epoch))
+        at = 0
+        if moment and number == done + 1:
+            at = moment.step
+            epoch_losses[:, : at * size] = moment.losses
+        while at < len(batches):
+            # Without automatic differentiation's bookkeeping a step is some percent faster.
+            with torch.inference_mode():
+                for batch in batches[at:]:
+                    take_step(*batch)
+                    at += 1
+                    if pause():
+                        break
+            if at < len(batches):
+                losses = epoch_losses[:, : at * size]
+                yield Moment(number - 1, at, generators, losses, optimizer.buffers, optimizer.count)
+        trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
+        data_loss = (total(epoch_losses, stack.per_row(present)) / trained).cpu()
+        penalty, l1 = (term.cpu() for term in method.terms())
+        # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
+        diverged = ~torch.isfinite(data_loss + penalty + stack.layout.totals(stack.parameters).cpu())
+        seconds = time.perf_counter() - started
+        yield Epoch(number, epochs, data_loss, penalty, l1, diverged, int(trained.sum()), seconds)
+        if number < epochs and pause():
+            generators = [source.get_state() for source in sources]
+            yield Moment(number, 0, generators, epoch_losses[:, :0], optimizer.buffers, optimizer.count)
+
+
+def kept_optimizer(
+    optimizer: Optimizer, stack: Stack, used: slice, rows: Sequence[int], streams: Sequence[int], task: int
+) -> Moment:
+    """The start of `task` (from 0) with what the optimiser of the task before remembers. Its step count is that of the
+    whole network, also for an output that is new.
+
+    Args:
+        optimizer, stack: of the task before.
+        used: the outputs that it used. The others have had no gradient, and nothing is remembered of them.
+        rows: of the stack, from which the networks go on.
+        streams: the seeds of their streams.
+    """
+    buffers = {name: stack.layout.select(buffer, rows) for name, buffer in optimizer.buffers.items()}
+    for buffer in buffers.values():
+        clear_idle_outputs(Layout(stack.layout.sizes, len(rows)), buffer, used)
+    generators = [generator(seed, "batches", task).get_state() for seed in streams]
+    return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, optimizer.count)
+
+
+def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:
+    """Why the run in `row` failed in `epoch` of `task` (from 1), and what may mend it."""
+    train, method, idle = config.train, config.method, idle_settings(config)
+    values = {
+        "train.learning_rate": train.learning_rate,
+        "train.weight_decay": train.weight_decay,
+        "train.momentum": train.momentum,
+        "method.ewc_lambda": method.ewc_lambda,
+        "method.l1_lambda": method.l1_lambda,
+    }
+    likely = [key for key, value in values.items() if value > _USUAL[key] and key not in idle]
+    if not likely:
+        likely = ["train.learning_rate", *["method.ewc_lambda"] * bool(epoch.penalty[row] != 0)]
+    smaller = " or ".join(f"{key} (now {values[key]:g})" for key in likely)
+    return f"the loss became infinite or not a number in task {task}, epoch {epoch.number}: try a smaller {smaller}"

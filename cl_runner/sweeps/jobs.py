@@ -1,0 +1,62 @@
+"""How the jobs of a sweep become stacks."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import astuple, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from cl_runner.config.datasets import DATASETS
+from cl_runner.config.schema import Config
+from cl_runner.results.files import position_of
+
+# More networks in a stack gain nothing on a CPU: see docs/benchmarks.md.
+_ENOUGH_ON_CPU = 32
+# Buffers of all parameters that training and its methods hold at the same time, and float32 elements for samples.
+_BUFFERS, _SAMPLE_ELEMENTS = 18, 2**22
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a sweep: its number there, its settings, and where its results go."""
+
+    number: int
+    config: Config
+    directory: Path
+
+
+def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
+    """Divide jobs into stacks of at most `size`, equal for `workers` that each take one at a time.
+
+    Jobs of a stack have in common all that shapes and training schedule depend on. Those of a seed are neighbours,
+    since they share samples, and the tasks before their settings make a difference.
+    """
+    schedules: dict[Hashable, list[Job]] = {}
+    for job in sorted(jobs, key=lambda job: job.config.seed):
+        # Runs go on together from where they stand, if they stand at the same point.
+        schedules.setdefault((_schedule(job.config), position_of(job.directory)), []).append(job)
+    stacks = []
+    for alike in schedules.values():
+        count = workers * math.ceil(len(alike) / (workers * size))
+        ends = [len(alike) * number // count for number in range(count + 1)]
+        stacks += [alike[start:end] for start, end in pairwise(ends) if end > start]
+    return sorted(stacks, key=len, reverse=True)
+
+
+def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
+    """How many runs like this one fit into half of the free memory; on a CPU no more than pay off."""
+    benchmark = config.benchmark
+    widths = [DATASETS[benchmark.dataset].side ** 2, *config.model.hidden, benchmark.outputs_of(benchmark.tasks)]
+    parameters = sum(out * (into + 1) for into, out in pairwise(widths))
+    fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * parameters + _SAMPLE_ELEMENTS)))
+    return min(fitting, _ENOUGH_ON_CPU) if on_cpu else fitting
+
+
+def _schedule(config: Config) -> Hashable:
+    """What the runs of a stack have in common."""
+    benchmark = replace(config.benchmark, name="")
+    # Where the seed draws their classes, split tasks differ in size between seeds, and so in the number of steps.
+    seed = config.seed if benchmark.family == "split" and benchmark.class_order == "seed" else None
+    parts = (benchmark, replace(config.model, name=""), config.train)
+    rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots, seed)
+    return *(str(astuple(part)) for part in parts), *rest

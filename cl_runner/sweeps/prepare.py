@@ -1,0 +1,220 @@
+"""Composing the jobs of a sweep: each gets its directory, one that is wrong is named, one that is finished skipped."""
+
+import logging
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cl_runner.config.refusals import refusal
+from cl_runner.config.schema import Config
+from cl_runner.errors import ConfigError, RefusedError, RunError, explained, from_system, is_for_all
+from cl_runner.methods.acting import unused_settings
+from cl_runner.results.files import FAILED, LOG, is_complete, mark_failed, naming
+from cl_runner.results.record import Record, taken_up_by_others, write_record
+from cl_runner.runs.checks import check_cores, check_device, checked
+from cl_runner.signals import held_back
+from cl_runner.sweeps.directories import Directories
+from cl_runner.sweeps.job_callbacks import JobCallbacks
+from cl_runner.sweeps.jobs import Job
+from cl_runner.sweeps.progress import SweepProgress
+
+_log = logging.getLogger("cl_runner")
+
+
+class Prepared:
+    """The jobs of a sweep, composed by Hydra. Those that differ in nothing that acts are one.
+
+    Args:
+        context, sweep: Hydra's, and the sweep's config.
+        job_overrides: of each job.
+        first: number of the first job.
+        progress: is told of every job.
+        here: whether this machine trains them, and so must have their device.
+        at_work: directories of jobs that are computed elsewhere, or are to be.
+
+    Attributes:
+        jobs: to be computed.
+        elsewhere: those at work.
+    """
+
+    def __init__(
+        self,
+        context: HydraContext,
+        sweep: DictConfig,
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+        progress: SweepProgress,
+        *,
+        here: bool = True,
+        at_work: Collection[Path] = (),
+    ) -> None:
+        setup_globals()
+        self._sweep, self._here, self._progress = sweep, here, progress
+        self._overrides = dict(enumerate(job_overrides, first))
+        self._at_work = set(at_work)
+        self._directories = Directories(Path(sweep.hydra.sweep.dir), at_work)
+        self._callbacks = JobCallbacks(context)
+        self._returns: dict[int, JobReturn] = {}
+        # Of jobs that are one, the number of the first by its directory.
+        self._first: dict[Path, int] = {}
+        self._same: dict[int, int] = {}
+        # Why jobs could not be composed, by directory.
+        self._wrong: dict[Path, str] = {}
+        # Lines on settings that do nothing, by key, and the keys of those that do something in some job.
+        self._idle: dict[str, str] = {}
+        self._acting: set[str] = set()
+        self.jobs: list[Job] = []
+        self.elsewhere: list[Job] = []
+        progress.warn(self._directories.damaged.values())
+        for number, overrides in self._overrides.items():
+            progress.composing(number - first)
+            try:
+                with held_back():
+                    self._prepare(number, list(overrides))
+            except Exception as error:
+                # What one job is refused, a name that is too long or a file that is gone, is no matter of the others.
+                if is_for_all(error):
+                    raise
+                reason = explained(error, Path(sweep.hydra.sweep.dir) / LOG)
+                progress.failed(number, overrides, str(reason))
+                self._returns[number] = _FailedJob(reason)
+        # What one of the swept methods does not use, another does.
+        progress.warn(line for key, line in self._idle.items() if key not in self._acting)
+        if len(self._wrong) < len(self._overrides):
+            self._directories.save()
+            for directory, words in self._wrong.items():
+                mark_failed(directory, words)
+        configure_log(sweep.hydra.hydra_logging, sweep.hydra.verbose)
+
+    def begun(self, jobs: Iterable[Job]) -> None:
+        """Jobs are computed from now on, if they were not before."""
+        for job in jobs:
+            self._callbacks.begun(job.number, self._returns[job.number])
+
+    def ended(self, job: Job, failure: str | None) -> None:
+        """A job is complete, or could not be computed for a reason."""
+        self._callbacks.ended(self._returns[job.number], failure)
+        if failure is None:
+            self._progress.done()
+        else:
+            self._failed(job, failure)
+
+    def _failed(self, job: Job, reason: str) -> None:
+        self._progress.failed(job.number, self._overrides[job.number], reason)
+        self._returns[job.number] = _FailedJob(RunError(reason))
+
+    @property
+    def returns(self) -> list[JobReturn]:
+        """What Hydra expects of each job; that of a failed one raises its reason when its value is asked for.
+
+        Raises:
+            RefusedError: no job could be composed.
+        """
+        if len(self._wrong) == len(self._overrides):
+            raise RefusedError(self._wrong)
+        return [self._returns[self._same.get(number, number)] for number in self._overrides]
+
+    def _prepare(self, number: int, overrides: list[str]) -> None:
+        """Have Hydra compose a job and write its directory; nothing is written where a finished run lies, or others are
+        at work.
+
+        Raises:
+            ConfigError: a setting is wrong.
+        """
+        known = None
+        try:
+            composed = self._composed(overrides)
+            config = checked(composed, here=False)
+            known = self._directories.of(config)
+            finished = known is not None and is_complete(known)
+            if self._here and not finished:
+                check_cores(composed)
+                check_device(config.device)
+            directory = known or self._directories.new(composed, number, config)
+        except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            reason = error if isinstance(error, ConfigError) else refusal(error)
+            if known is None or known in self._at_work:
+                known = self._directories.of_failed(overrides, number)
+                self._directories.leads(overrides, known)
+            self._wrong[known] = str(reason)
+            raise reason from error
+        self._directories.leads(overrides, directory)
+        self._note_unused(config, overrides)
+        if directory in self._first:
+            self._same[number] = self._first[directory]
+            self._progress.same()
+            return
+        self._first[directory] = number
+        job = Job(number, config, directory)
+        self._returns[number] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        # One that was at work may have finished meanwhile.
+        if known and (finished or directory not in self._at_work):
+            self._progress.found(directory, finished=finished)
+        if finished:
+            return
+        if directory in self._at_work:
+            self.elsewhere.append(job)
+            return
+        self._progress.warn(filter(None, [taken_up_by_others(directory)]))
+        try:
+            self._returns[number] = self._written(composed, job, overrides)
+            if not known:
+                write_record(directory, Record(config))
+        except OSError as error:
+            if not is_for_all(error):
+                mark_failed(directory, str(from_system(error)))
+            raise
+        self.jobs.append(job)
+
+    def _composed(self, overrides: list[str]) -> DictConfig:
+        try:
+            return self._callbacks.silent.config_loader.load_sweep_config(self._sweep, overrides)
+        except Exception as error:
+            # Of wrong presets Hydra raises what it happens to stumble over.
+            raise refusal(error) from error
+
+    def _note_unused(self, config: Config, overrides: Sequence[str]) -> None:
+        """Remember which of the settings given do nothing in this job, and which do something."""
+        idle = unused_settings(config, overrides)
+        self._idle = idle | self._idle
+        self._acting |= {override.partition("=")[0].lstrip("+") for override in overrides} - idle.keys()
+
+    def _written(self, composed: DictConfig, job: Job, overrides: Sequence[str]) -> JobReturn:
+        """What Hydra gives of a job whose directory it has written."""
+
+        def log_warnings(_: DictConfig) -> None:
+            for line in unused_settings(job.config, overrides).values():
+                _log.warning(line)
+
+        with naming(job.directory):
+            with open_dict(composed):
+                composed.hydra.sweep.subdir = os.path.relpath(job.directory, composed.hydra.sweep.dir)
+            # The reason of an earlier try says nothing of this one.
+            (job.directory / FAILED).unlink(missing_ok=True)
+            return run_job(
+                task_function=log_warnings,
+                config=composed,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self._callbacks.silent,
+            )
+
+
+class _FailedJob(JobReturn):
+    """Raises the reason when Hydra asks for the job's value; Hydra's own would print the overrides of the first once
+    more."""
+
+    def __init__(self, error: RunError) -> None:
+        super().__init__(status=JobStatus.FAILED)
+        self._error = error
+
+    @property  # type: ignore[misc] # nobody sets it
+    def return_value(self) -> Any:
+        raise self._error
