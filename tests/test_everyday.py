@@ -83,7 +83,7 @@ def test_a_glob_is_a_sweep_to_all_that_ask(cl_run: Runner, tmp_path: Path, capsy
 
 
 def test_more_threads_than_cores_are_asked_for_by_name(cl_run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cl_runner.runs.checks.cores", lambda: 4)
+    monkeypatch.setattr("cl_runner.runs.machine.cores", lambda: 4)
     monkeypatch.setattr("cl_runner.cli.main._train", lambda *_: None)
     assert cl_run("threads=4")[0] == 0
     assert cl_run("threads=5", "oversubscribe=true")[0] == 0

@@ -75,7 +75,7 @@ COMMANDS = {
     "--nosuch": "unrecognized arguments: --nosuch; see cl-run --help",
     "--config-dir=nosuch": "--config-dir: Additional config directory",
     "--config-name=nosuch": "--config-name: got nosuch, allowed: config",
-    "--config-path=nosuch": "--config-path: Primary config module 'cl_runner.nosuch' not found",
+    "--config-path=nosuch": "--config-path: Primary config module 'cl_runner.cli.nosuch' not found",
     "--resolve": "The --resolve flag can only be used in conjunction with --cfg or --help",
 }
 

@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from cl_runner.config.ranges import check_ranges
 from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, DamagedError, RunError, from_system
@@ -17,7 +18,9 @@ from cl_runner.methods.acting import difference
 from cl_runner.results.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.results.locks import locked
 from cl_runner.results.record import read_record
-from cl_runner.runs.checks import check_cores, check_launcher, check_ranges, check_sweeper, checked
+from cl_runner.runs.checks import checked
+from cl_runner.runs.machine import check_cores
+from cl_runner.sweeps.checks import check_launcher, check_sweeper
 
 # The locks of this process until it leaves, and the directories that it created to take them.
 _held = ExitStack()

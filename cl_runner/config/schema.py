@@ -1,7 +1,7 @@
 """The settings of a run, one dataclass per Hydra group.
 
 Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is data (`Choice`,
-`Range`), from which both checks and messages are made (`cl_runner.runs.checks`, `cl_runner.config.descriptions`). A
+`Range`), from which both checks and messages are made (`cl_runner.config.ranges`, `cl_runner.config.descriptions`). A
 setting that came after version 0.1 says what runs had `before` it, so that older runs can be read.
 """
 

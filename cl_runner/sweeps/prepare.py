@@ -18,7 +18,8 @@ from cl_runner.errors import ConfigError, RefusedError, RunError, explained, fro
 from cl_runner.methods.acting import unused_settings
 from cl_runner.results.files import FAILED, LOG, is_complete, mark_failed, naming
 from cl_runner.results.record import Record, taken_up_by_others, write_record
-from cl_runner.runs.checks import check_cores, check_device, checked
+from cl_runner.runs.checks import checked
+from cl_runner.runs.machine import check_cores, check_device
 from cl_runner.signals import held_back
 from cl_runner.sweeps.directories import Directories
 from cl_runner.sweeps.job_callbacks import JobCallbacks
