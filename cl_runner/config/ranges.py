@@ -10,7 +10,7 @@ from cl_runner.config.descriptions import describe
 from cl_runner.errors import ConfigError
 
 
-def check_keys(settings: DictConfig, schema: type, prefix: str = "") -> None:
+def check_keys(settings: DictConfig, schema: Any, prefix: str = "") -> None:
     """Whether a composed config has the settings of `schema`, all of them and no others.
 
     Raises:
