@@ -28,7 +28,7 @@ from cl_runner.benchmarks.datasets import load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.cli.main import config_dir
 from cl_runner.config.schema import Config, FisherConfig
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.methods.method import Method
 from cl_runner.results.run import load_run
 from cl_runner.runs.checks import checked
@@ -58,9 +58,9 @@ def compare_with_the_floor(data_dir: str, repeats: int) -> None:
     config, benchmark, stack, method = set_up(data_dir, "method=finetune", "benchmark.tasks=2")
     frozen = set_up(data_dir, "method=global_mask", "benchmark.tasks=2")
     samples = len(benchmark.samples([0], train=True)[0])
-    operations = samples * training_operations(stack.layout.sizes)
+    operations = samples * training_operations(stack.sizes)
 
-    def epoch(stack: Stack, method: Method) -> None:
+    def epoch(stack: MLPStack, method: Method) -> None:
         for _ in train_task(stack, method, benchmark, 1, [1], config.train):
             pass
 
@@ -102,7 +102,7 @@ def cost_of_many_tasks(data_dir: str, repeats: int) -> None:
         for _ in range(tasks):
             method.consolidate(torch.rand_like(stack.parameters) * 1e-3, benchmark.outputs)
 
-    def steps(stack: Stack, method: Method) -> float:
+    def steps(stack: MLPStack, method: Method) -> float:
         trained = train_task(stack, method, benchmark, 1, [1], config.train)
         return sum(epoch.seconds for epoch in trained if isinstance(epoch, Epoch)) / 200
 
@@ -127,12 +127,12 @@ def whole_process(data_dir: str, threads: int) -> None:
     print(json.dumps(phases))
 
 
-def set_up(data_dir: str, *overrides: str) -> tuple[Config, ImageBenchmark, Stack, Method]:
+def set_up(data_dir: str, *overrides: str) -> tuple[Config, ImageBenchmark, MLPStack, Method]:
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = checked(compose("config", overrides=["benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides]))
     benchmark = ImageBenchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
-    stack = Stack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, [0])
+    stack = MLPStack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, [0])
     return config, benchmark, stack, Method(stack, [config])
 
 
@@ -148,7 +148,7 @@ def product_rate(size: int = 1024) -> float:
     return 2 * size**3 / min(seconds(lambda: left @ right) for _ in range(20))
 
 
-def per_sample_fisher(stack: Stack, benchmark: ImageBenchmark, count: int) -> None:
+def per_sample_fisher(stack: MLPStack, benchmark: ImageBenchmark, count: int) -> None:
     """The empirical Fisher diagonal by automatic differentiation of each sample's loss."""
     ids = benchmark.samples([1], train=True)[0][None, :count]
     inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0].T, benchmark.labels_of(ids, train=True)[0]

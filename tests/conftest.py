@@ -12,7 +12,7 @@ from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.cli.main import config_dir
 from cl_runner.config.datasets import DatasetInfo
 from cl_runner.config.schema import Config
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.runs.checks import checked
 
 # As a launcher has it, but for the whole process, since submitit reads it when it is imported.
@@ -86,14 +86,14 @@ def tiny() -> Dataset:
 
 def tiny_pair(
     config: Config, dataset: Dataset, seeds: list[int], dtype: torch.dtype = torch.float64
-) -> tuple[ImageBenchmark, Stack]:
+) -> tuple[ImageBenchmark, MLPStack]:
     """A benchmark on `dataset` and a stack of small networks for it."""
     benchmark = ImageBenchmark(config.benchmark, dataset, list(dict.fromkeys(seeds)), dtype=dtype)
     sizes = [benchmark.inputs, 7, 6, benchmark.outputs]
-    return benchmark, Stack(sizes, config.model.activation, seeds, dtype=dtype)
+    return benchmark, MLPStack(sizes, config.model.activation, seeds, dtype=dtype)
 
 
-def network_of(stack: Stack, run: int, activation: str) -> torch.nn.Module:
+def network_of(stack: MLPStack, run: int, activation: str) -> torch.nn.Module:
     """One network of a stack as plain PyTorch, with parameters of its own."""
     layer = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}[activation]
     modules: list[torch.nn.Module] = []

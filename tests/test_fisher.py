@@ -9,8 +9,8 @@ from torch.func import functional_call, grad, vmap
 from cl_runner.benchmarks.datasets import Dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.config.schema import Config, FisherConfig
+from cl_runner.engine.mlp import ACTIVATIONS, MLPStack
 from cl_runner.engine.seeding import generator
-from cl_runner.engine.stack import ACTIVATIONS, Stack
 from cl_runner.runs import fisher
 from cl_runner.runs.fisher import fisher_diagonal, fisher_diagonals
 
@@ -20,7 +20,7 @@ SEEDS = [3, 8]
 
 def per_sample_squares(
     benchmark: ImageBenchmark,
-    stack: Stack,
+    stack: MLPStack,
     run: int,
     activation: str,
     ids: Tensor,
@@ -46,7 +46,7 @@ def per_sample_squares(
     return total
 
 
-def expect(stack: Stack, found: Tensor, run: int, expected: dict[str, Tensor]) -> None:
+def expect(stack: MLPStack, found: Tensor, run: int, expected: dict[str, Tensor]) -> None:
     for mine, theirs in zip(stack.layout.named(found, run).values(), expected.values(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-14)
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from test_runner import Silent
 
 from cl_runner.benchmarks.base import make_benchmark
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.seeding import generator
-from cl_runner.engine.stack import Stack
 from cl_runner.methods.acting import unused_settings
 from cl_runner.runs.loop import run_stack
 
@@ -37,7 +37,7 @@ def test_training_is_plain_pytorch_with_one_optimiser(
     for number in (0, 3):
         config = configs[number]
         benchmark = make_benchmark(config.benchmark, "unused", [config.seed], "cpu")
-        initial = Stack([64, 9, 8, 10], "relu", [config.seed])
+        initial = MLPStack([64, 9, 8, 10], "relu", [config.seed])
         network = network_of(initial, 0, "relu")
         rate, decay = config.train.learning_rate, config.train.weight_decay
         optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay)

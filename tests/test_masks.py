@@ -1,30 +1,32 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Layer, Layout
+from cl_runner.engine.mlp import Linear, mlp_layout
 from cl_runner.methods.mask import GradientMask, MaskRule, most_significant, soft_scale, update_scales
 
 SIZES = (9, 7, 6, 5)
 
 
-def random_layers(seed: int = 0) -> list[Layer]:
+def random_layers(seed: int = 0) -> list[Linear]:
     source = torch.Generator().manual_seed(seed)
-    layout = Layout(SIZES, runs=1)
+    layout = mlp_layout(SIZES, runs=1)
     layers = layout.layers(torch.rand(layout.numel, generator=source))
     # Orders of magnitude between the layers, as the Fisher information has.
-    return [Layer(weight[0] * 10.0**depth, bias[0] * 10.0**depth) for depth, (weight, bias) in enumerate(layers)]
+    return [Linear(weight[0] * 10.0**depth, bias[0] * 10.0**depth) for depth, (weight, bias) in enumerate(layers)]
 
 
-def flat(layers: list[Layer]) -> Tensor:
+def flat(layers: Sequence[Sequence[Tensor]]) -> Tensor:
     return torch.cat([part.flatten() for layer in layers for part in layer])
 
 
-def frozen_parameters(layers: list[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
+def frozen_parameters(layers: list[Linear], fraction: float, *, layerwise: bool, unit: str) -> list[Linear]:
     kind = "layerwise" if layerwise else "global"
     scales = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=False, unused="free"), SIZES[-1])
     assert all(((part == 0) | (part == 1)).all() for layer in scales for part in layer)
-    return [Layer(weight == 0, bias == 0) for weight, bias in scales]
+    return [Linear(weight == 0, bias == 0) for weight, bias in scales]
 
 
 def test_ties_are_broken_by_index() -> None:
@@ -72,7 +74,7 @@ def test_neurons_are_frozen_whole_by_summed_significance(layerwise: bool) -> Non
 
 @pytest.mark.parametrize("source", ["latest", "sum", "max", "union"])
 def test_sources_of_significance(source: str) -> None:
-    layout = Layout(SIZES, runs=2)
+    layout = mlp_layout(SIZES, runs=2)
     parameters = torch.randn(layout.numel)
     rules = [MaskRule(kind, 0.3, source, "parameter", soft=False, unused="free") for kind in ("global", "none")]
     mask = GradientMask(layout, rules, parameters)
@@ -96,7 +98,7 @@ def test_sources_of_significance(source: str) -> None:
 
 
 def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
-    layout = Layout(SIZES, runs=1)
+    layout = mlp_layout(SIZES, runs=1)
     parameters = torch.randn(layout.numel)
     mask = GradientMask(
         layout, [MaskRule("layerwise", 0.6, "latest", "parameter", soft=False, unused="free")], parameters
@@ -111,7 +113,7 @@ def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
     assert torch.equal(stepped[~frozen], parameters[~frozen] + 1)
 
 
-def soft_scales_by_definition(layers: list[Layer], fraction: float, *, layerwise: bool, unit: str) -> list[Layer]:
+def soft_scales_by_definition(layers: list[Linear], fraction: float, *, layerwise: bool, unit: str) -> list[Linear]:
     """Number by number, in plain Python."""
     units: list[list[float]] = []
     for weight, bias in layers:
@@ -124,7 +126,7 @@ def soft_scales_by_definition(layers: list[Layer], fraction: float, *, layerwise
         scales = [min(1.0, max(0.0, 1 - value / threshold)) for value in own]
         out, into = layer.weight.shape
         rows = torch.tensor(scales, dtype=torch.float64).view(out, -1).expand(out, into + 1)
-        found.append(Layer(rows[:, :-1], rows[:, -1]))
+        found.append(Linear(rows[:, :-1], rows[:, -1]))
     return found
 
 
@@ -132,7 +134,7 @@ def soft_scales_by_definition(layers: list[Layer], fraction: float, *, layerwise
 @pytest.mark.parametrize("layerwise", [False, True])
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
 def test_soft_scales_are_as_defined(fraction: float, layerwise: bool, unit: str) -> None:
-    layers = [Layer(weight.double(), bias.double()) for weight, bias in random_layers()]
+    layers = [Linear(weight.double(), bias.double()) for weight, bias in random_layers()]
     kind = "layerwise" if layerwise else "global"
     found = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=True, unused="free"), SIZES[-1])
     expected = soft_scales_by_definition(layers, fraction, layerwise=layerwise, unit=unit)
@@ -162,7 +164,7 @@ def test_a_soft_mask_without_significance_leaves_all_free_that_is_not_frozen() -
 
 
 def test_the_union_of_soft_masks_is_their_minimum() -> None:
-    layout = Layout(SIZES, runs=1)
+    layout = mlp_layout(SIZES, runs=1)
     parameters = torch.randn(layout.numel)
     mask = GradientMask(
         layout, [MaskRule("layerwise", 0.2, "union", "parameter", soft=True, unused="free")], parameters
@@ -171,14 +173,14 @@ def test_the_union_of_soft_masks_is_their_minimum() -> None:
     scales = []
     for fisher in fishers:
         mask.consolidate(parameters, fisher, SIZES[-1])
-        layers = [Layer(weight[0], bias[0]) for weight, bias in layout.layers(fisher)]
+        layers = [Linear(weight[0], bias[0]) for weight, bias in layout.layers(fisher)]
         scales.append(flat(soft_scales_by_definition(layers, 0.2, layerwise=True, unit="parameter")).float())
     found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()])
     torch.testing.assert_close(found, torch.stack(scales).min(0).values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_soft_mask_scales_the_step_and_leaves_a_hard_one_beside_it_alone() -> None:
-    layout, alone = Layout(SIZES, runs=2), Layout(SIZES, runs=1)
+    layout, alone = mlp_layout(SIZES, runs=2), mlp_layout(SIZES, runs=1)
     source = torch.Generator().manual_seed(0)
     parameters, fisher = (torch.rand(layout.numel, generator=source) for _ in range(2))
     hard = MaskRule("global", 0.4, "latest", "parameter", soft=False, unused="free")

@@ -80,7 +80,7 @@ def test_a_part_that_no_run_uses_is_left_out(make_config: MakeConfig, tiny: Data
     _, stack = tiny_pair(config, tiny, [0])
     method = Method(stack, [config])
     before = stack.parameters.clone()
-    method.consolidate(torch.ones_like(stack.parameters), stack.layout.sizes[-1])
+    method.consolidate(torch.ones_like(stack.parameters), stack.sizes[-1])
     method.before_step()
     method.after_step()
     assert torch.equal(stack.parameters, before)
@@ -94,7 +94,7 @@ def test_parts_combine(make_config: MakeConfig, tiny: Dataset) -> None:
     _, stack = tiny_pair(config, tiny, [0])
     method = Method(stack, [config])
     fisher = torch.rand_like(stack.parameters)
-    method.consolidate(fisher, stack.layout.sizes[-1])
+    method.consolidate(fisher, stack.sizes[-1])
     anchor = stack.parameters.clone()
     stack.parameters += 1
     method.before_step()

@@ -10,8 +10,8 @@ from test_runner import Silent
 
 from cl_runner.benchmarks.datasets import Dataset
 from cl_runner.config.schema import Config
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.seeding import generator
-from cl_runner.engine.stack import Stack
 from cl_runner.methods.method import Method
 from cl_runner.runs.loop import run_stack
 from cl_runner.runs.training import train_task
@@ -129,6 +129,6 @@ def test_outputs_out_of_use_do_not_change_by_a_bit(
 
 def initial(config: Config, task: int) -> dict[str, torch.Tensor]:
     """The fresh network from which joint training up to `task` (from 0) sets out."""
-    stack = Stack([64, *config.model.hidden, 8], config.model.activation, [config.seed])
+    stack = MLPStack([64, *config.model.hidden, 8], config.model.activation, [config.seed])
     stack.initialise(task)
     return stack.layout.named(stack.parameters, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.mlp import mlp_layout
 from cl_runner.methods.mask import MaskRule
 from cl_runner.results.figures import draw_mask_overlap
 from cl_runner.runs.overlap import chance, jaccard, mask_overlaps
@@ -15,7 +15,7 @@ NOTHING, SOME = [False] * 4, [True, True, False, False]
 
 
 def named(values: torch.Tensor) -> dict[str, torch.Tensor]:
-    layout = Layout(SIZES, 1)
+    layout = mlp_layout(SIZES, 1)
     return layout.named(torch.cat([values, values.new_zeros(layout.numel - len(values))]), 0)
 
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.mlp import mlp_layout
 from cl_runner.methods.quadratic import PenaltyRule, QuadraticPenalty
 
-LAYOUT = Layout((7, 7, 1), runs=3)  # 64 parameters a run, so that a buffer has no filling
+SIZES = (7, 7, 1)
+LAYOUT = mlp_layout(SIZES, runs=3)  # 64 parameters a run, so that a buffer has no filling
 EWC, L2 = PenaltyRule("ewc", 0), PenaltyRule("l2", 0)
 ONLINE = PenaltyRule("online_ewc", 0, gamma=0.7)
 AVERAGE = PenaltyRule("online_ewc", 0, update="average", alpha=0.7)
@@ -28,7 +29,7 @@ def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltyRule) -> Qu
     rules = [replace(kind, strength=float(value)) for kind, value in zip(each, STRENGTH, strict=True)]
     found = QuadraticPenalty(LAYOUT, rules, STRENGTH.to(tasks[0][0].dtype))
     for parameters, fisher in tasks:
-        found.consolidate(parameters, fisher, LAYOUT.sizes[-1])
+        found.consolidate(parameters, fisher, SIZES[-1])
     return found
 
 
@@ -131,7 +132,7 @@ def test_runs_of_all_kinds_share_a_stack() -> None:
 
 @pytest.mark.parametrize("kind", [L2, EWC, ONLINE])
 def test_outputs_of_tasks_to_come_are_not_held(kind: PenaltyRule) -> None:
-    layout = Layout((3, 2, 4), runs=1)
+    layout = mlp_layout((3, 2, 4), runs=1)
     penalty = QuadraticPenalty(layout, [replace(kind, strength=2.0)], torch.ones(1))
     first, second = torch.randn(2, layout.numel)
     alive = torch.ones(layout.numel)

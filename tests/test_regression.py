@@ -15,7 +15,7 @@ import cl_runner
 from cl_runner.benchmarks.regression import HIGH, LOW, NOISE, RegressionBenchmark, curve
 from cl_runner.cli.main import main
 from cl_runner.config.schema import FisherConfig
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.results.run import Run, load_run
 from cl_runner.runs.fisher import fisher_diagonal
 from cl_runner.runs.loop import run_stack
@@ -78,7 +78,7 @@ def test_streams_draw_their_own_samples_and_keep_them_among_others(make_config: 
 @pytest.mark.parametrize("estimator", ["exact", "empirical", "sampled", "batched"])
 def test_fisher_equals_autograd_of_the_gaussian_log_density(estimator: str, make_config: MakeConfig) -> None:
     benchmark = benchmark_of(make_config, seeds=(3, 8))
-    stack = Stack([1, 7, 6, 1], "sigmoid", [3, 8], dtype=torch.float64)
+    stack = MLPStack([1, 7, 6, 1], "sigmoid", [3, 8], dtype=torch.float64)
     # Far from where a network starts, whose outputs hardly depend on the lower layers.
     stack.parameters.mul_(3)
     found = fisher_diagonal(stack, benchmark, 1, FisherConfig(estimator, None, None))

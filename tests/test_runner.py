@@ -17,7 +17,7 @@ import cl_runner
 from cl_runner.benchmarks.datasets import load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.cli.main import main
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.errors import ResourceError
 from cl_runner.methods.titles import describe
 from cl_runner.results.record import begin_session
@@ -137,7 +137,7 @@ def test_networks_reproduce_the_accuracy(run: Run, make_config: MakeConfig) -> N
 def test_significance_is_the_fisher_diagonal_of_the_checkpoint(run: Run, make_config: MakeConfig) -> None:
     config = make_config(*OVERRIDES)
     benchmark = ImageBenchmark(config.benchmark, load_dataset("digits", "", 200), [config.seed])
-    stack = Stack([64, *HIDDEN, 10], "relu", [config.seed])
+    stack = MLPStack([64, *HIDDEN, 10], "relu", [config.seed])
     for task in range(1, TASKS + 1):
         for name, tensor in stack.layout.named(stack.parameters, 0).items():
             tensor.copy_(run.network(task).state_dict()[name])
@@ -424,7 +424,7 @@ def test_too_little_memory_is_named(make_config: MakeConfig, tmp_path: Path, mon
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
-    monkeypatch.setattr("cl_runner.runs.loop.Stack", full)
+    monkeypatch.setattr("cl_runner.runs.loop.MLPStack", full)
     with pytest.raises(ResourceError, match="not enough memory"):
         run_stack([make_config()], [tmp_path], Silent())
 

@@ -1,6 +1,6 @@
 import torch
 
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.mlp import mlp_layout
 from cl_runner.methods.l1 import L1Proximal, soft_threshold
 
 
@@ -23,7 +23,7 @@ def test_small_values_become_exactly_zero() -> None:
 
 
 def test_biases_and_runs_without_l1_are_left_alone() -> None:
-    layout = Layout((4, 3, 2), runs=2)
+    layout = mlp_layout((4, 3, 2), runs=2)
     part = L1Proximal(layout, torch.tensor([0.0, 5.0]), learning_rate=0.1)
     parameters = torch.randn(layout.numel)
     before = parameters.clone()
@@ -39,7 +39,7 @@ def test_biases_and_runs_without_l1_are_left_alone() -> None:
 
 
 def test_value_is_the_l1_norm_of_the_weights() -> None:
-    layout = Layout((4, 3, 2), runs=2)
+    layout = mlp_layout((4, 3, 2), runs=2)
     part = L1Proximal(layout, torch.tensor([1.0, 5.0]), learning_rate=0.1)
     parameters = torch.randn(layout.numel)
     norms = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from test_runner import Silent
 
 from cl_runner.config.schema import Config
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.mlp import mlp_layout
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.mask import GradientMask, MaskRule
 from cl_runner.methods.method import history
@@ -83,7 +83,7 @@ def test_masks_are_those_of_a_plain_ranking_of_the_outputs_in_use(
     kind: str, source: str, unit: str, soft: bool, unused: str
 ) -> None:
     rule = MaskRule(kind, 0.8, source, unit, soft, unused)
-    layout = Layout(SIZES, runs=1)
+    layout = mlp_layout(SIZES, runs=1)
     parameters = torch.zeros(layout.numel, dtype=torch.float64)
     mask = GradientMask(layout, [rule], parameters)
     kept: Tensors = {}
@@ -107,7 +107,7 @@ def test_a_soft_layerwise_mask_stays_soft(unit: str) -> None:
     """With outputs to come counted its threshold is among them, at zero, and what is not frozen is quite free."""
     parts = {}
     for unused in ("free", "counted"):
-        layout = Layout(SIZES, runs=1)
+        layout = mlp_layout(SIZES, runs=1)
         mask = GradientMask(
             layout, [MaskRule("layerwise", 0.5, "latest", unit, soft=True, unused=unused)], torch.zeros(layout.numel)
         )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.network import Layout
 
 
 def soft_threshold(values: Tensor, threshold: Tensor) -> None:
@@ -26,8 +26,11 @@ class L1Proximal:
     def __init__(self, layout: Layout, strength: Tensor, learning_rate: float) -> None:
         self._layout = layout
         self._strength = layout.spread(strength)
+        # A tensor with a number for each neuron, in place of one for each of its inputs, is a bias.
         for layer in layout.layers(self._strength):
-            layer.bias.zero_()
+            for tensor in layer:
+                if tensor.dim() == 2:
+                    tensor.zero_()
         self._threshold = learning_rate * self._strength
 
     def step(self, parameters: Tensor) -> None:

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Layer, Layout
+from cl_runner.engine.network import Layout
+
+# The tensors of a layer, of one run: weight `(out, ...)`, bias `(out,)`.
+Layer = Sequence[Tensor]
 
 
 def most_significant(significance: Tensor, count: int) -> Tensor:
@@ -65,11 +68,14 @@ def unit_significance(layers: Sequence[Layer], rule: MaskRule, used: int) -> lis
     `used` of its outputs, so that n_L = used · (in + 1) parameters or `used` neurons; all with `unused="counted"`.
 
     Args:
-        layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
+        layers: significance of one run's parameters, weight `(out, ...)` and bias `(out,)` of each layer.
         rule: its `unit` is "parameter", neuron by neuron its weights and its bias, or "neuron", their sum.
         used: number of outputs that tasks so far have had.
     """
-    rows = [torch.cat([weight, bias[:, None]], 1) for weight, bias in layers]
+    rows = [
+        torch.cat([tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in layer], 1)
+        for layer in layers
+    ]
     if rule.unused == "free":
         rows[-1] = rows[-1][:used]
     return [row.sum(1) if rule.unit == "neuron" else row.flatten() for row in rows]
@@ -93,21 +99,21 @@ def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
     return list(torch.cat(scales).split([len(layer) for layer in significance]))
 
 
-def update_scales(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[Layer]:
+def update_scales(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[list[Tensor]]:
     """What a rule leaves of each parameter's update, from 0 for a frozen one to 1, shaped as `layers`.
 
     Args:
-        layers: significance of one run's parameters, weight `(out, in)` and bias `(out,)` of each layer.
+        layers: significance of one run's parameters, as for `unit_significance`.
         rule: of that run; its source does not matter here.
         used: number of outputs that tasks so far have had.
     """
     found = []
     for scales, layer in zip(unit_scales(unit_significance(layers, rule, used), rule), layers, strict=True):
-        out, into = layer.weight.shape
+        sizes = [tensor[0].numel() for tensor in layer]
         # A row a neuron, of one column if the neuron is the unit. What is not counted is free.
-        rows = scales.view(-1, 1 if rule.unit == "neuron" else into + 1).expand(-1, into + 1)
-        rows = torch.nn.functional.pad(rows, (0, 0, 0, out - len(rows)), value=1.0)
-        found.append(Layer(rows[:, :-1], rows[:, -1]))
+        rows = scales.view(-1, 1 if rule.unit == "neuron" else sum(sizes)).expand(-1, sum(sizes))
+        rows = torch.nn.functional.pad(rows, (0, 0, 0, len(layer[0]) - len(rows)), value=1.0)
+        found.append([part.reshape(tensor.shape) for part, tensor in zip(rows.split(sizes, 1), layer, strict=True)])
     return found
 
 
@@ -149,7 +155,7 @@ class GradientMask:
             for latest, kept, _ in layers:
                 for new, old in zip(latest, kept, strict=True):
                     old[run] = _accumulated(old[run], new[run], rule.source)
-            significance = [Layer(kept.weight[run], kept.bias[run]) for _, kept, _ in layers]
+            significance = [[tensor[run] for tensor in kept] for _, kept, _ in layers]
             scales = update_scales(significance, rule, used)
             for (_, _, trainable), chosen in zip(layers, scales, strict=True):
                 for mask, scale in zip(trainable, chosen, strict=True):

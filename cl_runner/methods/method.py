@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cl_runner.config.schema import Config
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.network import Network
 from cl_runner.methods.l1 import L1Proximal
 from cl_runner.methods.mask import GradientMask, MaskRule
 from cl_runner.methods.quadratic import PenaltyRule, QuadraticPenalty
@@ -69,7 +69,7 @@ class Method:
         configs: one for each run; the optimiser's settings are common to all.
     """
 
-    def __init__(self, stack: Stack, configs: Sequence[Config]) -> None:
+    def __init__(self, stack: Network, configs: Sequence[Config]) -> None:
         settings = [config.method for config in configs]
         like = stack.parameters
         rules = [PenaltyRule(item.penalty, item.ewc_lambda, item.update, item.gamma, item.alpha) for item in settings]
@@ -83,7 +83,7 @@ class Method:
             self._mask = GradientMask(stack.layout, [mask_rule(config) for config in configs], stack.parameters)
         self._stack = stack
 
-    def fan_out(self, stack: Stack, configs: Sequence[Config], rows: Sequence[int]) -> "Method":
+    def fan_out(self, stack: Network, configs: Sequence[Config], rows: Sequence[int]) -> "Method":
         """The methods of a stack whose runs, of these configs, go on from this one's `rows`."""
         method = Method(stack, configs)
         if method._penalty is not None and self._penalty is not None:

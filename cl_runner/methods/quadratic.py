@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Layout
+from cl_runner.engine.network import Layout
 
 
 @dataclass(frozen=True)

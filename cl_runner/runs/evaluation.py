@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cl_runner.benchmarks.base import Benchmark
 from cl_runner.benchmarks.batches import filled, stacked, total, widths
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.network import Network
 
 # Elements of a network's largest tensor in a chunk: bounds memory.
 _CHUNK = 2**18
@@ -23,15 +23,15 @@ class Score:
     samples: Tensor
 
 
-def evaluate(stack: Stack, benchmark: Benchmark, task: int, seen: int) -> Score:
+def evaluate(stack: Network, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
     orders = benchmark.samples([task], train=False)
-    sizes = widths(max(len(order) for order in orders), filled(_CHUNK // max(stack.layout.sizes)))
+    sizes = widths(max(len(order) for order in orders), filled(_CHUNK // max(benchmark.inputs, stack.widest)))
     every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
     score = loss = stack.parameters.new_zeros(stack.layout.runs)
     for ids, present in zip(every_id.split(sizes, 1), every_present.split(sizes, 1), strict=True):
         inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
-        outputs = benchmark.mask_inactive(stack.forward(inputs)[-1], stack.per_row(ids), [task], seen, train=False)
+        outputs = benchmark.mask_inactive(stack.forward(inputs).outputs, stack.per_row(ids), [task], seen, train=False)
         labels, present = stack.per_row(labels), stack.per_row(present)
         score = score + total(benchmark.likelihood.score(outputs, labels), present)
         loss = loss + total(benchmark.likelihood.loss_and_signal(outputs, labels)[0], present)

@@ -1,8 +1,6 @@
 """The diagonal of the Fisher information matrix: how significant each parameter is for a task.
 
-For a Linear layer with input a and back-propagated signal d, one sample's gradient is d aᵀ; the sum of the
-squares over samples is therefore (d²)ᵀ(a²), one matrix product and no loop over samples. The estimators
-differ in whose labels the signals come from:
+It is the mean over samples of squared gradients. The estimators differ in whose labels these are of:
 
 ======================  ======================================================================================
 `exact`                 E over x, and over y under the model: Σ_c p(c|x) (∂ log p(c|x) / ∂θ)²
@@ -15,7 +13,7 @@ differ in whose labels the signals come from:
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import torch
 from torch import Tensor
@@ -23,14 +21,14 @@ from torch import Tensor
 from cl_runner.benchmarks.base import Benchmark
 from cl_runner.benchmarks.batches import filled, stacked, widths
 from cl_runner.config.schema import FisherConfig
+from cl_runner.engine.network import Layout, Network
 from cl_runner.engine.seeding import generator
-from cl_runner.engine.stack import Layout, Stack
 
 # Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
 _CHUNK = 2**17
 
 
-def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:
+def fisher_diagonal(stack: Network, benchmark: Benchmark, task: int, config: FisherConfig) -> Tensor:
     """Mean over the task's training samples of the squared derivatives of log p by each parameter.
 
     Args:
@@ -59,7 +57,7 @@ def fisher_diagonal(stack: Stack, benchmark: Benchmark, task: int, config: Fishe
 
 
 def fisher_diagonals(
-    stack: Stack, benchmark: Benchmark, task: int, wanted: Sequence[tuple[int, FisherConfig]]
+    stack: Network, benchmark: Benchmark, task: int, wanted: Sequence[tuple[int, FisherConfig]]
 ) -> tuple[Layout, Tensor, list[int]]:
     """`fisher_diagonal` of several networks by several estimators, each pair computed once.
 
@@ -77,14 +75,14 @@ def fisher_diagonals(
         needed = stack if len(rows) == stack.layout.runs else stack.fan_out(rows, [stack.seeds[row] for row in rows])
         parts.append((needed.layout, fisher_diagonal(needed, benchmark.of_streams(needed.streams), task, config)))
         position |= {(row, key): len(position) + number for number, row in enumerate(rows)}
-    layout = Layout(stack.layout.sizes, len(position))
+    layout = replace(stack.layout, runs=len(position))
     buffer = parts[0][1] if len(parts) == 1 else layout.joined(parts)
     return layout, buffer, [position[row, astuple(config)] for row, config in wanted]
 
 
 def _add_per_sample(
     total: Tensor,
-    stack: Stack,
+    stack: Network,
     benchmark: Benchmark,
     task: int,
     orders: Sequence[Tensor],
@@ -94,14 +92,14 @@ def _add_per_sample(
     likelihood = benchmark.likelihood
     active = benchmark.active_outputs(task, task + 1)
     several = likelihood.rank(active) if estimator == "exact" else 1
-    size = filled(_CHUNK // (several * max(stack.layout.sizes[1:])))
+    size = filled(_CHUNK // (several * stack.widest))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     sizes = widths(max(len(order) for order in orders), size)
     ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
     columns = (part.split(sizes, 1) for part in (*ids_and_present, uniforms))
     for ids, present, uniform in zip(*columns, strict=True):
-        activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        forward = stack.forward(benchmark.inputs_of(ids, [task], train=True))
+        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), [task], task + 1, train=True)
         if estimator == "exact":
             signal = likelihood.expected_signals(outputs, active)
         elif estimator == "sampled":
@@ -111,21 +109,21 @@ def _add_per_sample(
             labels = stack.per_row(benchmark.labels_of(ids, train=True))
             signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
         signal.mul_(stack.per_row(present)[:, None, None])
-        stack.add_squared_gradients(total, activations, stack.signals(activations, signal.flatten(2)))
+        stack.add_squared_gradients(total, forward, signal)
 
 
 def _add_batched(
-    total: Tensor, stack: Stack, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
+    total: Tensor, stack: Network, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
 ) -> Tensor:
     """Add the squared mean gradient of every batch; returns the number of batches of each stream, `(S,)`."""
     sizes = widths(max(len(order) for order in orders), size)
     columns = (part.split(sizes, 1) for part in stacked(orders, sum(sizes), total))
     for ids, present in zip(*columns, strict=True):
-        activations = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), [task], task + 1, train=True)
+        forward = stack.forward(benchmark.inputs_of(ids, [task], train=True))
+        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), [task], task + 1, train=True)
         labels = stack.per_row(benchmark.labels_of(ids, train=True))
         signal = benchmark.likelihood.loss_and_signal(outputs, labels)[1]
         weights = present / present.sum(1, keepdim=True).clamp(min=1)
-        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
+        stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
         total.addcmul_(stack.gradient, stack.gradient)
     return torch.tensor([-(-len(order) // size) for order in orders])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.base import Benchmark
-from cl_runner.engine.stack import Layout, Stack
+from cl_runner.engine.network import Layout, Network
 
 
 def outputs_in_use(benchmark: Benchmark, tasks: Sequence[int], seen: int) -> slice:
@@ -17,9 +17,9 @@ def outputs_in_use(benchmark: Benchmark, tasks: Sequence[int], seen: int) -> sli
 
 def clear_idle_outputs(layout: Layout, buffer: Tensor, used: slice) -> None:
     """Set what a buffer `(R·P,)` holds for outputs out of use to zero, or False."""
-    weight, bias = layout.layers(buffer)[-1]
-    for rows in (slice(0, used.start), slice(used.stop, None)):
-        weight[:, rows], bias[:, rows] = 0, 0
+    for part in layout.layers(buffer)[-1]:
+        for rows in (slice(0, used.start), slice(used.stop, None)):
+            part[:, rows] = 0
 
 
 class IdleOutputs:
@@ -35,7 +35,7 @@ class IdleOutputs:
         used: the outputs in use.
     """
 
-    def __init__(self, stack: Stack, used: slice) -> None:
+    def __init__(self, stack: Network, used: slice) -> None:
         mask = torch.ones_like(stack.parameters, dtype=torch.bool)
         clear_idle_outputs(stack.layout, mask, used)
         self._any = not bool(mask.all())

@@ -7,8 +7,9 @@ from typing import Protocol
 from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.config.schema import Config
 from cl_runner.engine.device import named_memory_errors, set_up
+from cl_runner.engine.mlp import MLPStack
+from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import make_optimizer
-from cl_runner.engine.stack import Stack
 from cl_runner.methods.method import Method, mask_rule
 from cl_runner.results.files import is_complete
 from cl_runner.results.locks import locked
@@ -114,7 +115,7 @@ def _run_stack(
     resumed = [run.state for run in heads if run.state]
     with clock("load"):
         sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
-        stack = Stack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
+        stack: Network = MLPStack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
     method = Method(stack, [run.config for run in heads])
     moment = take_up(resumed, stack, method) if resumed else None
     if not resumed:

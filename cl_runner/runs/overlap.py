@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_runner.engine.stack import Layer
 from cl_runner.methods.mask import MaskRule, unit_scales, unit_significance
 
 
@@ -67,7 +66,7 @@ def chance(first: int, second: int, size: int) -> float:
 def _frozen(significance: Mapping[str, Tensor], rule: MaskRule, used: int) -> list[NDArray[np.bool_]]:
     """Which of the units that count are frozen, by layer."""
     layers = [
-        Layer(significance[f"layers.{layer}.weight"], significance[f"layers.{layer}.bias"])
+        (significance[f"layers.{layer}.weight"], significance[f"layers.{layer}.bias"])
         for layer in range(len(significance) // 2)
     ]
     return [scales.numpy() == 0 for scales in unit_scales(unit_significance(layers, rule, used), rule)]

@@ -6,14 +6,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.network import Network
 from cl_runner.methods.method import Method
 from cl_runner.runs.state import RunState
 from cl_runner.runs.training import Moment
 
 
 def states_of(
-    stack: Stack, method: Method, task: int, moment: Moment | None
+    stack: Network, method: Method, task: int, moment: Moment | None
 ) -> Callable[[int, Mapping[str, int], Sequence[Sequence[float]]], RunState]:
     """The states of a stack's runs, by row, lengths of a run's tables, and its scores so far.
 
@@ -52,7 +52,7 @@ def states_of(
     return state_of
 
 
-def take_up(states: Sequence[RunState], stack: Stack, method: Method) -> Moment | None:
+def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Moment | None:
     """Bring a stack and its method to where its rows' states say; gives where the training of the task stands."""
     gathered = {}
     for name in dict.fromkeys(name for state in states for name in state.vectors):

@@ -8,7 +8,7 @@ from operator import attrgetter
 from torch import Tensor
 
 from cl_runner.config.schema import Config
-from cl_runner.engine.stack import Layout, Stack
+from cl_runner.engine.network import Layout, Network
 from cl_runner.methods.method import Method, history
 from cl_runner.methods.titles import describe
 from cl_runner.output import warn
@@ -45,8 +45,8 @@ def share_rows(runs: Sequence[RunInStack], task: int) -> list[RunInStack]:
 
 
 def fanned_out(
-    runs: Sequence[RunInStack], task: int, stack: Stack, method: Method, layout: Layout, fisher: Tensor
-) -> tuple[Stack, Method, list[int]]:
+    runs: Sequence[RunInStack], task: int, stack: Network, method: Method, layout: Layout, fisher: Tensor
+) -> tuple[Network, Method, list[int]]:
     """The stack and the method for `task`: a row for each history, having taken in the task before it;
     and the rows before from which these go on.
 
@@ -66,7 +66,7 @@ def fanned_out(
     return stack, method, rows
 
 
-def save(runs: Sequence[RunInStack], task: int, stack: Stack, method: Method, moment: Moment | None) -> None:
+def save(runs: Sequence[RunInStack], task: int, stack: Network, method: Method, moment: Moment | None) -> None:
     """Save the state of every run, once made for each row; what it relies on is on the disk before."""
     made = states_of(stack, method, task, moment)
     tables = [run.recorder.tables() for run in runs]
@@ -87,7 +87,7 @@ def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Sequence[Scor
 
 
 def record_states(
-    runs: Sequence[RunInStack], task: int, stack: Stack, trainable: Tensor, layout: Layout, fisher: Tensor
+    runs: Sequence[RunInStack], task: int, stack: Network, trainable: Tensor, layout: Layout, fisher: Tensor
 ) -> None:
     """Write the state of each network once it is made into the directories of all runs that share it."""
     parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()

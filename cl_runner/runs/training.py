@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ from cl_runner.benchmarks.base import Benchmark
 from cl_runner.benchmarks.batches import filled, stacked, total, widths
 from cl_runner.config.schema import Config, TrainConfig
 from cl_runner.engine.cuda_graph import CapturedStep
+from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import Optimizer, make_optimizer
 from cl_runner.engine.seeding import generator
-from cl_runner.engine.stack import Layout, Stack
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
 from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
@@ -62,7 +62,7 @@ class Moment:
 
 
 def train_task(
-    stack: Stack,
+    stack: Network,
     method: Method,
     benchmark: Benchmark,
     task: int,
@@ -111,11 +111,11 @@ def train_task(
             source.set_state(state)
 
     def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
-        activations = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
-        outputs = benchmark.mask_inactive(activations[-1], stack.per_row(ids), tasks, task + 1, train=True)
+        forward = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
+        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), tasks, task + 1, train=True)
         loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
         losses.copy_(loss)
-        stack.backward(activations, signal.mul_(stack.per_row(weights)[:, None]))
+        stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
         method.before_step()
         optimizer.step()
         method.after_step()
@@ -163,7 +163,7 @@ def train_task(
 
 
 def kept_optimizer(
-    optimizer: Optimizer, stack: Stack, used: slice, rows: Sequence[int], streams: Sequence[int], task: int
+    optimizer: Optimizer, stack: Network, used: slice, rows: Sequence[int], streams: Sequence[int], task: int
 ) -> Moment:
     """The start of `task` (from 0) with what the optimiser of the task before remembers. Its step count is that of the
     whole network, also for an output that is new.
@@ -176,7 +176,7 @@ def kept_optimizer(
     """
     buffers = {name: stack.layout.select(buffer, rows) for name, buffer in optimizer.buffers.items()}
     for buffer in buffers.values():
-        clear_idle_outputs(Layout(stack.layout.sizes, len(rows)), buffer, used)
+        clear_idle_outputs(replace(stack.layout, runs=len(rows)), buffer, used)
     generators = [generator(seed, "batches", task).get_state() for seed in streams]
     return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, optimizer.count)
 

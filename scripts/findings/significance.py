@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cl_runner import load_run
 from cl_runner.benchmarks.base import make_benchmark
-from cl_runner.engine.stack import Stack
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.results.significance import log_histogram
 from cl_runner.runs.fisher import fisher_diagonal
 from findings.layers import layer_names
@@ -41,7 +41,7 @@ def untrained_levels(results: pd.DataFrame) -> pd.DataFrame:
     for estimator, group in runs(results).groupby("fisher.estimator", sort=False):
         config, seeds = load_run(group["directory"].iloc[0]).config, group["seed"].tolist()
         benchmark = make_benchmark(config.benchmark, config.data_dir, seeds, "cpu")
-        stack = Stack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, seeds)
+        stack = MLPStack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, seeds)
         significance = fisher_diagonal(stack, benchmark, 0, config.fisher)
         rows += [
             by_layer(stack.layout.named(significance, row)).assign(estimator=estimator, seed=seed, task=UNTRAINED)

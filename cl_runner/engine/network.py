@@ -1,0 +1,196 @@
+"""A stack of R networks of one shape, trained as one computation: where their parameters lie, and what runs ask of it.
+
+All parameters lie in one buffer, layer by layer, so that whatever works per parameter (optimiser, penalty, mask,
+Fisher) is one operation on one tensor; `Layout` gives the views of it.
+
+Runs of one seed see the same samples in the same order: they are a stream. The S streams' samples are fetched once
+each. Samples are columns, `(D, B)`, D being the number of elements of an input.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+# A buffer ends in whole vectors of the processor. What is left over at its end is computed by other instructions and
+# may differ in the last digit: so a run would differ from itself in another stack, whose end lies elsewhere.
+_BLOCK = 64
+
+
+class Named(NamedTuple):
+    """A tensor of a network: its name in the network's `state_dict`, and its shape, whose first axis is of neurons."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each layer's parameters lie in a buffer of `numel` elements, called `(R·P,)` everywhere.
+
+    Args:
+        tensors: of each layer, in their order. All of a layer have as many neurons, and the last layer's are the
+            outputs.
+        runs: R, the number of networks.
+    """
+
+    tensors: tuple[tuple[Named, ...], ...]
+    runs: int
+
+    @property
+    def per_run(self) -> int:
+        """P, the number of parameters of one network."""
+        return sum(map(_size, self.tensors))
+
+    @property
+    def numel(self) -> int:
+        """Number of elements of a buffer: R·P, filled up to a whole number of `_BLOCK`."""
+        return -(-self.runs * self.per_run // _BLOCK) * _BLOCK
+
+    def layers(self, buffer: Tensor) -> list[tuple[Tensor, ...]]:
+        """Views of a buffer: the tensors of each layer, `(R, *shape)`."""
+        found, start = [], 0
+        for layer in self.tensors:
+            views = []
+            for _, shape in layer:
+                size = self.runs * torch.Size(shape).numel()
+                views.append(buffer[start : start + size].view(self.runs, *shape))
+                start += size
+            found.append(tuple(views))
+        return found
+
+    @property
+    def output_layer(self) -> slice:
+        """Where the last layer lies in a buffer: at its end, with the filling."""
+        return slice(self.runs * (self.per_run - _size(self.tensors[-1])), self.numel)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """A buffer in which each parameter holds its run's entry of `values` `(R,)`; the filling is 1, to divide by."""
+        buffer = values.new_ones(self.numel)
+        for part in self._parts(buffer):
+            part.copy_(values.view(-1, *[1] * (part.dim() - 1)).expand_as(part))
+        return buffer
+
+    def totals(self, buffer: Tensor) -> Tensor:
+        """Sum of a buffer's elements over each run, `(R,)`, in the same order whatever R is."""
+        first, *others = (part.flatten(1).sum(1) for part in self._parts(buffer))
+        return sum(others, start=first)
+
+    def select(self, buffer: Tensor, runs: Sequence[int]) -> Tensor:
+        """A buffer of the layout for len(runs) networks, with copies of these runs' parts, which may repeat."""
+        index = torch.tensor(runs, device=buffer.device)
+        selected = replace(self, runs=len(runs))
+        found = buffer.new_zeros(selected.numel)
+        for target, part in zip(selected._parts(found), self._parts(buffer), strict=True):
+            torch.index_select(part, 0, index, out=target)
+        return found
+
+    def joined(self, parts: Sequence[tuple["Layout", Tensor]]) -> Tensor:
+        """A buffer of this layout from buffers of networks of the same shape, the runs of the first part first."""
+        found = parts[0][1].new_zeros(self.numel)
+        views = [layout._parts(buffer) for layout, buffer in parts]
+        for target, *pieces in zip(self._parts(found), *views, strict=True):
+            torch.cat(pieces, out=target)
+        return found
+
+    def vector(self, buffer: Tensor, run: int) -> Tensor:
+        """One run's elements of a buffer, `(P,)`, layer by layer, tensor by tensor."""
+        return torch.cat([part[run].flatten() for part in self._parts(buffer)])
+
+    def gathered(self, vectors: Sequence[Tensor]) -> Tensor:
+        """A buffer from what `vector` gave, one for each run."""
+        found = vectors[0].new_zeros(self.numel)
+        views = self._parts(found)
+        sizes = [part[0].numel() for part in views]
+        for run, vector in enumerate(vectors):
+            for view, values in zip(views, vector.split(sizes), strict=True):
+                view[run] = values.view_as(view[run])
+        return found
+
+    def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
+        """One run's tensors by their names."""
+        return {name: part[run] for name, part in zip(self._names, self._parts(buffer), strict=True)}
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for layer in self.tensors for name, _ in layer]
+
+    def _parts(self, buffer: Tensor) -> list[Tensor]:
+        return [part for layer in self.layers(buffer) for part in layer]
+
+
+def _size(layer: Sequence[Named]) -> int:
+    return sum(torch.Size(shape).numel() for _, shape in layer)
+
+
+class Pass(NamedTuple):
+    """A forward pass: the networks' outputs `(R, C, B)`, and what the network keeps of it for the way back."""
+
+    outputs: Tensor
+    kept: Any
+
+
+class Network(Protocol):
+    """A stack of R networks.
+
+    Attributes:
+        layout: of `parameters` and `gradient`, which stay where they are in memory.
+        seeds: of the runs, R of them; `streams` are the distinct ones, in order.
+        widest: elements of the largest tensor that a sample gives rise to, but for the sample itself.
+    """
+
+    layout: Layout
+    seeds: tuple[int, ...]
+    streams: tuple[int, ...]
+    parameters: Tensor
+    gradient: Tensor
+    widest: int
+
+    def initialise(self, task: int = 0) -> None:
+        """Draw all parameters anew. The draw depends on the run's seed and on `task`, the task before which it is made,
+        and is the same whatever else is in the stack.
+        """
+
+    def fan_out(self, rows: Sequence[int], seeds: Sequence[int]) -> "Network":
+        """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
+
+    def per_row(self, values: Tensor) -> Tensor:
+        """For every run the entry of its stream: `(S, ...)` to `(R, ...)`."""
+
+    def forward(self, inputs: Tensor) -> Pass:
+        """The networks' outputs on inputs of the streams, `(S, D, B)`."""
+
+    def backward(self, forward: Pass, signal: Tensor) -> None:
+        """Set `gradient` to the gradient of a loss with `signal` `(R, C, B)` = d loss / d outputs."""
+
+    def add_squared_gradients(self, total: Tensor, forward: Pass, signals: Tensor) -> None:
+        """Add Σ over samples and over K signals of the squared gradients of each to the buffer `total` `(R·P,)`.
+
+        Args:
+            total: is added to.
+            forward: of the samples.
+            signals: `(R, C, K, B)`, K for each sample: derivatives by its outputs; overwritten.
+        """
+
+
+class Streams:
+    """Which runs share samples.
+
+    Args:
+        seeds: of the runs; those of one seed are a stream.
+        device: where their samples are.
+
+    Attributes:
+        seeds, streams: of all runs, and the distinct ones in order.
+        of_row: for every run the number of its stream, `(R,)`.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.seeds, self.streams = tuple(seeds), tuple(dict.fromkeys(seeds))
+        self.of_row = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
+
+    def per_row(self, values: Tensor) -> Tensor:
+        """For every run the entry of its stream: `(S, ...)` to `(R, ...)`."""
+        return values if len(self.streams) == len(self.seeds) else values.index_select(0, self.of_row)
