@@ -10,6 +10,7 @@ is the ratio of the shortest times, which comes closest to what a machine of one
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def compare_with_the_floor(data_dir: str, repeats: int) -> None:
     """An epoch on the second task (permuted) against its operations, and all else against the epoch."""
     config, benchmark, stack, method = set_up(data_dir, "method=finetune", "benchmark.tasks=2")
     frozen = set_up(data_dir, "method=global_mask", "benchmark.tasks=2")
-    samples = len(benchmark.samples([0], train=True)[0])
+    samples = len(benchmark.train.samples([0])[0])
     operations = samples * training_operations(stack.sizes)
 
     def epoch(stack: MLPStack, method: Method) -> None:
@@ -132,7 +133,9 @@ def set_up(data_dir: str, *overrides: str) -> tuple[Config, ImageBenchmark, MLPS
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = checked(compose("config", overrides=["benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides]))
     benchmark = ImageBenchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
-    stack = MLPStack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, [0])
+    stack = MLPStack(
+        [math.prod(benchmark.input_shape), *config.model.hidden, benchmark.outputs], config.model.activation, [0]
+    )
     return config, benchmark, stack, Method(stack, [config])
 
 
@@ -150,8 +153,8 @@ def product_rate(size: int = 1024) -> float:
 
 def per_sample_fisher(stack: MLPStack, benchmark: ImageBenchmark, count: int) -> None:
     """The empirical Fisher diagonal by automatic differentiation of each sample's loss."""
-    ids = benchmark.samples([1], train=True)[0][None, :count]
-    inputs, labels = benchmark.inputs_of(ids, [1], train=True)[0].T, benchmark.labels_of(ids, train=True)[0]
+    ids = benchmark.train.samples([1])[0][None, :count]
+    inputs, labels = benchmark.train.inputs_of(ids, [1])[0].T, benchmark.train.labels_of(ids)[0]
     layers = [torch.nn.Linear(weight.shape[2], weight.shape[1]) for weight, _ in stack.layers]
     network = torch.nn.Sequential(*[module for layer in layers for module in (layer, torch.nn.ReLU())][:-1])
     parameters = {name: value.detach() for name, value in network.named_parameters()}

@@ -1,3 +1,4 @@
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
-from cl_runner.benchmarks.datasets import Dataset, Split, load_dataset
+from cl_runner.benchmarks.datasets import Dataset, Samples, load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.cli.main import config_dir
 from cl_runner.config.datasets import DatasetInfo
@@ -80,8 +81,8 @@ def tiny() -> Dataset:
     source = torch.Generator().manual_seed(7)
     labels = torch.repeat_interleave(torch.arange(10), torch.arange(12, 22))
     images = torch.randint(0, 17, (len(labels), 9), generator=source, dtype=torch.uint8)
-    test = Split(torch.randint(0, 17, (30, 9), generator=source, dtype=torch.uint8), torch.arange(30) % 10)
-    return Dataset(DatasetInfo(len(labels), 30, side=3, scale=16), Split(images, labels), test)
+    test = Samples(torch.randint(0, 17, (30, 9), generator=source, dtype=torch.uint8), torch.arange(30) % 10)
+    return Dataset(DatasetInfo(len(labels), 30, shape=(1, 3, 3), scale=16), Samples(images, labels), test)
 
 
 def tiny_pair(
@@ -89,7 +90,7 @@ def tiny_pair(
 ) -> tuple[ImageBenchmark, MLPStack]:
     """A benchmark on `dataset` and a stack of small networks for it."""
     benchmark = ImageBenchmark(config.benchmark, dataset, list(dict.fromkeys(seeds)), dtype=dtype)
-    sizes = [benchmark.inputs, 7, 6, benchmark.outputs]
+    sizes = [math.prod(benchmark.input_shape), 7, 6, benchmark.outputs]
     return benchmark, MLPStack(sizes, config.model.activation, seeds, dtype=dtype)
 
 

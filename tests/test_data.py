@@ -12,20 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_runner.benchmarks import datasets
-from cl_runner.benchmarks.datasets import load_dataset, make_available
+from cl_runner.benchmarks.datasets import _RAW_FILES, load_dataset, make_available
 from cl_runner.config.datasets import DATASETS
 from cl_runner.errors import DataError
 
 
 def test_digits_are_split_once_and_for_all_and_by_class() -> None:
     first, again = load_dataset("digits", "unused"), load_dataset("digits", "unused")
-    assert torch.equal(first.train.images, again.train.images)
+    assert torch.equal(first.train.inputs, again.train.inputs)
     assert (len(first.train.labels), len(first.test.labels)) == (DATASETS["digits"].train, DATASETS["digits"].test)
-    assert first.train.images.dtype == torch.uint8
+    assert first.train.inputs.dtype == torch.uint8
     shares = [split.labels.bincount() / len(split.labels) for split in (first.train, first.test)]
     torch.testing.assert_close(shares[0], shares[1], atol=0.002, rtol=0)
-    joined = torch.cat([first.train.images, first.test.images])
+    joined = torch.cat([first.train.inputs, first.test.inputs])
     assert joined.max() == DATASETS["digits"].scale
     # No image stands in both splits: 1,797 images of which all are different.
     assert len(joined.unique(dim=0)) == 1797
@@ -43,7 +42,7 @@ def small_mnist(root: Path) -> Path:
     """Files of the right length and the wrong content."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in datasets._RAW_FILES:
+    for file in _RAW_FILES:
         count = 60_000 if file.startswith("train") else 10_000
         (raw / file).write_bytes(bytes(16 + count * 784 if "images" in file else 8 + count))
     return raw
@@ -82,15 +81,15 @@ def test_the_other_datasets_have_the_same_layout(tmp_path: Path, mnist_dir: str)
         copy_function=lambda source, target: Path(target).symlink_to(Path(source).resolve()),
     )
     found = load_dataset("fashion_mnist", tmp_path)
-    assert found.train.images.shape == (60_000, 784)
+    assert found.train.inputs.shape == (60_000, 784)
 
 
 def test_real_mnist(mnist_dir: str) -> None:
     mnist = load_dataset("mnist", mnist_dir)
-    assert mnist.train.images.shape == (60_000, 784)
+    assert mnist.train.inputs.shape == (60_000, 784)
     assert mnist.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     # Mean and deviation of the training pixels, as published everywhere: 0.1307 and 0.3081.
-    pixels = mnist.train.images.double() / 255
+    pixels = mnist.train.inputs.double() / 255
     assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)
     assert pixels.std().item() == pytest.approx(0.3081, abs=5e-5)
 
@@ -103,7 +102,7 @@ def test_a_dataset_is_downloaded_once_and_checked(
     served = tmp_path / "server"
     served.mkdir()
     resources = []
-    for file in datasets._RAW_FILES:
+    for file in _RAW_FILES:
         packed = gzip.compress((Path(mnist_dir) / "MNIST" / "raw" / file).read_bytes(), compresslevel=1)
         (served / f"{file}.gz").write_bytes(packed)
         resources.append((f"{file}.gz", hashlib.md5(packed).hexdigest()))
@@ -117,8 +116,8 @@ def test_a_dataset_is_downloaded_once_and_checked(
     finally:
         server.shutdown()
         server.server_close()
-    assert torch.equal(found.train.images, load_dataset("mnist", mnist_dir).train.images)
-    assert sorted(path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(datasets._RAW_FILES)
+    assert torch.equal(found.train.inputs, load_dataset("mnist", mnist_dir).train.inputs)
+    assert sorted(path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(_RAW_FILES)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
     # The server is gone: a second reading needs no network.
     assert len(load_dataset("mnist", tmp_path / "data").test.labels) == 10_000
@@ -129,7 +128,7 @@ DOWNLOADING = """
 import sys, time, types
 from pathlib import Path
 
-from cl_runner.benchmarks import datasets
+from cl_runner.benchmarks.datasets import _RAW_FILES, make_available
 
 here = Path(sys.argv[1])
 
@@ -143,14 +142,14 @@ class Images:
         time.sleep(0.3)
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for name in datasets._RAW_FILES:
+        for name in _RAW_FILES:
             (raw / name).write_text(sys.argv[2])
 
 
 sys.modules["torchvision"] = types.ModuleType("torchvision")
 sys.modules["torchvision"].datasets = types.SimpleNamespace(MNIST=Images)
 (here / f"ready-{sys.argv[2]}").touch()
-data.make_available("mnist", str(here / "data"))
+make_available("mnist", str(here / "data"))
 """
 
 
@@ -160,7 +159,7 @@ def test_two_processes_that_miss_a_dataset_download_it_once(tmp_path: Path) -> N
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert (tmp_path / "downloads").read_text() == "one\n"
     files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
-    assert {path.name for path in files} == set(datasets._RAW_FILES)
+    assert {path.name for path in files} == set(_RAW_FILES)
     # All of one download.
     assert len({path.read_text() for path in files}) == 1
 
@@ -173,7 +172,7 @@ def test_home_and_environment_variables_in_data_dir(
     monkeypatch.setenv("IMAGES", str(tmp_path / "images"))
     raw = tmp_path / "images" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in datasets._RAW_FILES:
+    for file in _RAW_FILES:
         (raw / file).write_bytes(b"short")
     with pytest.raises(DataError, match=f"is truncated: 5 bytes instead of 47040016; delete {raw}"):
         load_dataset("mnist", data_dir)
@@ -204,7 +203,7 @@ def test_what_is_made_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in datasets._RAW_FILES:
+    for file in _RAW_FILES:
         (raw / file).touch()
     make_available("mnist", "~/data")
     assert len(asked) == 1

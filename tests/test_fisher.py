@@ -29,7 +29,7 @@ def per_sample_squares(
     """Σ over samples and labels of weight · (d log p / dθ)², by autograd a sample and a label at a time."""
     network = network_of(stack, run, activation)
     parameters = {name: value.detach() for name, value in network.named_parameters()}
-    inputs = benchmark.inputs_of(ids.repeat(len(SEEDS), 1), [TASK], train=True)[run].T
+    inputs = benchmark.train.inputs_of(ids.repeat(len(SEEDS), 1), [TASK])[run].T
     active = benchmark.active_outputs(TASK, TASK + 1)
 
     def log_probability(values: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
@@ -67,12 +67,12 @@ def test_estimators_equal_per_sample_autograd(
     benchmark, stack = tiny_pair(settings(make_config, name, scenario, activation), tiny, SEEDS)
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig(estimator, None, 16))
     first = benchmark.active_outputs(TASK, TASK + 1).start
-    for run, ids in enumerate(benchmark.samples([TASK], train=True)):
+    for run, ids in enumerate(benchmark.train.samples([TASK])):
 
         def weights(probabilities: Tensor, run: int = run, ids: Tensor = ids) -> Tensor:
             if estimator == "exact":
                 return probabilities
-            labels = benchmark.labels_of(ids.repeat(len(SEEDS), 1), train=True)[run] - first
+            labels = benchmark.train.labels_of(ids.repeat(len(SEEDS), 1))[run] - first
             if estimator == "sampled":
                 uniform = torch.rand(len(ids), generator=generator(SEEDS[run], "fisher", TASK))
                 labels = (probabilities.cumsum(1) <= uniform[:, None]).sum(1)
@@ -86,14 +86,14 @@ def test_estimators_equal_per_sample_autograd(
 def test_batched_is_the_mean_of_squared_batch_gradients(name: str, make_config: MakeConfig, tiny: Dataset) -> None:
     benchmark, stack = tiny_pair(settings(make_config, name, "domain", "relu"), tiny, SEEDS)
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("batched", None, 16))
-    for run, ids in enumerate(benchmark.samples([TASK], train=True)):
+    for run, ids in enumerate(benchmark.train.samples([TASK])):
         network = network_of(stack, run, "relu")
         squares = [torch.zeros_like(parameter) for parameter in network.parameters()]
         parts = ids.split(16)
         for part in parts:
             both = part.repeat(len(SEEDS), 1)
-            inputs = benchmark.inputs_of(both, [TASK], train=True)[run].T
-            labels = benchmark.labels_of(both, train=True)[run]
+            inputs = benchmark.train.inputs_of(both, [TASK])[run].T
+            labels = benchmark.train.labels_of(both)[run]
             loss = torch.nn.functional.cross_entropy(network(inputs), labels)
             for square, gradient in zip(squares, torch.autograd.grad(loss, list(network.parameters())), strict=True):
                 square += gradient.square() / len(parts)
@@ -114,7 +114,7 @@ def test_a_subset_of_samples_is_drawn_by_seed(make_config: MakeConfig, tiny: Dat
     config = settings(make_config, "permuted_digits", "domain", "relu")
     benchmark, stack = tiny_pair(config, tiny, SEEDS)
     found = fisher_diagonal(stack, benchmark, TASK, FisherConfig("exact", 20, 16))
-    for run, ids in enumerate(benchmark.samples([TASK], train=True)):
+    for run, ids in enumerate(benchmark.train.samples([TASK])):
         chosen = ids[torch.randperm(len(ids), generator=generator(SEEDS[run], "fisher", TASK))[:20]]
         total = per_sample_squares(benchmark, stack, run, "relu", chosen, lambda probabilities: probabilities)
         expect(stack, found, run, {key: value / 20 for key, value in total.items()})

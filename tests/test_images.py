@@ -9,14 +9,14 @@ from cl_runner.benchmarks.images import ImageBenchmark
 
 def everything(benchmark: ImageBenchmark, task: int, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """All training inputs `(n, D)` and labels of a task of one stream."""
-    ids = benchmark.samples([task], train=True)[stream].repeat(len(benchmark.seeds), 1)
-    return benchmark.inputs_of(ids, [task], train=True)[stream].T, benchmark.labels_of(ids, train=True)[stream]
+    ids = benchmark.train.samples([task])[stream].repeat(len(benchmark.seeds), 1)
+    return benchmark.train.inputs_of(ids, [task])[stream].T, benchmark.train.labels_of(ids)[stream]
 
 
 def test_permuted_tasks_permute_the_pixels(make_config: MakeConfig, tiny: Dataset) -> None:
     config = make_config("benchmark.tasks=3", "benchmark.normalize=false").benchmark
     benchmark = ImageBenchmark(config, tiny, seeds=[5])
-    original = tiny.train.images / 16
+    original = tiny.train.inputs / 16
     first, labels = everything(benchmark, 0)
     torch.testing.assert_close(first, original)
     assert torch.equal(labels, tiny.train.labels)
@@ -41,7 +41,7 @@ def test_split_tasks_part_the_classes(make_config: MakeConfig, tiny: Dataset) ->
     benchmark = ImageBenchmark(make_config("benchmark=split_digits").benchmark, tiny, seeds=[5])
     seen: list[int] = []
     for task in range(5):
-        ids = benchmark.samples([task], train=True)[0]
+        ids = benchmark.train.samples([task])[0]
         classes = tiny.train.labels[ids % len(tiny.train.labels)]
         assert len(classes.unique()) == 2
         seen += classes.tolist()
@@ -61,8 +61,8 @@ def test_scenarios_set_heads_and_what_competes(
     assert benchmark.outputs == outputs
     assert everything(benchmark, 2)[1].unique().tolist() == labels
     assert benchmark.active_outputs(2, seen=3) == slice(active[0], active[-1] + 1)
-    ids = benchmark.samples([2], train=True)[0][None]
-    masked = benchmark.mask_inactive(torch.zeros(1, outputs, ids.shape[1]), ids, [2], seen=3, train=True)
+    ids = benchmark.train.samples([2])[0][None]
+    masked = benchmark.train.mask_inactive(torch.zeros(1, outputs, ids.shape[1]), ids, [2], seen=3)
     assert (masked[0, :, 0] == 0).nonzero().flatten().tolist() == active
 
 
@@ -78,7 +78,7 @@ def test_rotations_run_from_0_to_180_degrees(make_config: MakeConfig, digits: Da
         "benchmark=rotated_mnist", "benchmark.dataset=digits", "benchmark.tasks=5", "benchmark.normalize=false"
     ).benchmark
     benchmark = ImageBenchmark(config, digits, seeds=[0])
-    images = (digits.train.images / 16).view(-1, 1, 8, 8)
+    images = (digits.train.inputs / 16).view(-1, 1, 8, 8)
     for task, angle in enumerate([0, 45, 90, 135, 180]):
         turned = everything(benchmark, task)[0].reshape(-1, 1, 8, 8)
         if angle % 90 == 0:
@@ -105,7 +105,7 @@ def test_random_angles_are_drawn_by_the_seed_and_the_first_is_0(make_config: Mak
     options = ["benchmark.angles=random", "benchmark.max_angle=50", "benchmark.tasks=6"]
     config = make_config(*ROTATED, *options).benchmark
     benchmark, alone = ImageBenchmark(config, digits, seeds=[3, 4]), ImageBenchmark(config, digits, seeds=[4])
-    images = (digits.train.images / 16).view(-1, 1, 8, 8)
+    images = (digits.train.inputs / 16).view(-1, 1, 8, 8)
     drawn = {seed: [task["angle"] for task in benchmark.described(seed)] for seed in (3, 4)}
     assert drawn[4] == [task["angle"] for task in alone.described(4)]
     assert not set(drawn[3][1:]) & set(drawn[4][1:])
@@ -141,7 +141,7 @@ def test_classes_in_a_given_order(
     for stream, seed in enumerate((5, 6)):
         assert benchmark.described(seed) == [{"classes": classes} for classes in expected]
         for task, classes in enumerate(expected):
-            ids = benchmark.samples([task], train=True)[stream]
+            ids = benchmark.train.samples([task])[stream]
             labels = everything(benchmark, task, stream)[1]
             first = 2 * task if scenario == "class" else 0
             of_output = [classes[int(label) - first] for label in labels]
@@ -156,7 +156,7 @@ def test_the_seed_draws_the_classes_that_are_described(make_config: MakeConfig, 
         described = benchmark.described(seed)
         orders.append([number for task in described for number in task["classes"]])
         for task, what in enumerate(described):
-            ids = benchmark.samples([task], train=True)[stream]
+            ids = benchmark.train.samples([task])[stream]
             labels = everything(benchmark, task, stream)[1]
             of_output = [what["classes"][int(label)] for label in labels]
             assert of_output == tiny.train.labels[ids % len(tiny.train.labels)].tolist()
@@ -169,7 +169,7 @@ def test_permutations_are_described_by_pixel(make_config: MakeConfig, tiny: Data
     benchmark = ImageBenchmark(config, tiny, seeds=[5, 6])
     for stream, seed in enumerate((5, 6)):
         for task, what in enumerate(benchmark.described(seed)):
-            expected = (tiny.train.images / 16)[:, what["permutation"]]
+            expected = (tiny.train.inputs / 16)[:, what["permutation"]]
             torch.testing.assert_close(everything(benchmark, task, stream)[0], expected)
 
 
@@ -195,20 +195,18 @@ def test_a_mixture_of_tasks_equals_the_tasks(
     options = ["benchmark.dataset=digits", "benchmark.tasks=3", f"benchmark.angles={angles}"]
     config = make_config(f"benchmark={name}", *options, f"benchmark.scenario={scenario}").benchmark
     benchmark = ImageBenchmark(config, digits, seeds=[2, 4])
-    ids = torch.stack(
-        [torch.cat([benchmark.samples([task], train=True)[run][:5] for task in range(3)]) for run in range(2)]
-    )
+    ids = torch.stack([torch.cat([benchmark.train.samples([task])[run][:5] for task in range(3)]) for run in range(2)])
     tasks = [0, 1, 2]
     outputs = torch.randn(2, benchmark.outputs, 15)
     mixed = (
-        benchmark.inputs_of(ids, tasks, train=True),
-        benchmark.labels_of(ids, train=True),
-        benchmark.mask_inactive(outputs, ids, tasks, seen=3, train=True),
+        benchmark.train.inputs_of(ids, tasks),
+        benchmark.train.labels_of(ids),
+        benchmark.train.mask_inactive(outputs, ids, tasks, seen=3),
     )
     for task in tasks:
         part = slice(5 * task, 5 * task + 5)
         own = ids[:, part]
-        assert torch.equal(mixed[0][..., part], benchmark.inputs_of(own, [task], train=True))
-        assert torch.equal(mixed[1][..., part], benchmark.labels_of(own, train=True))
-        masked = benchmark.mask_inactive(outputs[..., part], own, [task], seen=3, train=True)
+        assert torch.equal(mixed[0][..., part], benchmark.train.inputs_of(own, [task]))
+        assert torch.equal(mixed[1][..., part], benchmark.train.labels_of(own))
+        masked = benchmark.train.mask_inactive(outputs[..., part], own, [task], seen=3)
         assert torch.equal(mixed[2][..., part], masked)

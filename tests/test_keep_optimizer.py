@@ -45,12 +45,12 @@ def test_training_is_plain_pytorch_with_one_optimiser(
             optimizer = torch.optim.SGD(network.parameters(), lr=rate, weight_decay=decay, momentum=0.9)
         for task in range(3):
             source = generator(config.seed, "batches", task)
-            (pool,) = benchmark.samples([task], train=True)
+            (pool,) = benchmark.train.samples([task])
             for _ in range(3):
                 for ids in pool[torch.randperm(len(pool), generator=source)].split(32):
-                    outputs = network(benchmark.inputs_of(ids[None], [task], train=True)[0].T)
+                    outputs = network(benchmark.train.inputs_of(ids[None], [task])[0].T)
                     optimizer.zero_grad()
-                    torch.nn.functional.cross_entropy(outputs, benchmark.labels_of(ids[None], train=True)[0]).backward()
+                    torch.nn.functional.cross_entropy(outputs, benchmark.train.labels_of(ids[None])[0]).backward()
                     optimizer.step()
             found = load_file(tmp_path / str(number) / "checkpoints" / f"task_{task + 1}.safetensors")
             for name, parameter in zip(sorted(found, key=order), network.parameters(), strict=True):

@@ -55,12 +55,12 @@ def test_training_is_plain_pytorch_with_a_module_for_each_head(
         # As in training, each task has an optimiser of its own; it leaves alone what has no gradient.
         optimizer, source = torch_optimizer(parameters, config), generator(4, "batches", task)
         used = [task] if scenario == "task" else list(range(task + 1))
-        (pool,) = benchmark.samples([task], train=True)
+        (pool,) = benchmark.train.samples([task])
         for _ in range(3):
             for ids in pool[torch.randperm(len(pool), generator=source)].split(10):
-                hidden = body(benchmark.inputs_of(ids[None], [task], train=True)[0].T)
+                hidden = body(benchmark.train.inputs_of(ids[None], [task])[0].T)
                 outputs = torch.cat([heads[number](hidden) for number in used], 1)
-                labels = benchmark.labels_of(ids[None], train=True)[0] - 2 * used[0]
+                labels = benchmark.train.labels_of(ids[None])[0] - 2 * used[0]
                 optimizer.zero_grad()
                 torch.nn.functional.cross_entropy(outputs, labels).backward()
                 optimizer.step()

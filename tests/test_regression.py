@@ -29,8 +29,9 @@ def benchmark_of(make_config: MakeConfig, *overrides: str, seeds: tuple[int, ...
 
 
 def points(benchmark: RegressionBenchmark, task: int, *, train: bool = True, stream: int = 0) -> tuple[Tensor, Tensor]:
-    ids = benchmark.samples([task], train=train)[stream].repeat(len(benchmark.seeds), 1)
-    return benchmark.inputs_of(ids, [task], train=train)[stream, 0], benchmark.labels_of(ids, train=train)[stream]
+    split = benchmark.train if train else benchmark.test
+    ids = split.samples([task])[stream].repeat(len(benchmark.seeds), 1)
+    return split.inputs_of(ids, [task])[stream, 0], split.labels_of(ids)[stream]
 
 
 def test_the_curve_has_one_hump_and_one_deep_dip() -> None:

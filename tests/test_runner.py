@@ -128,9 +128,9 @@ def test_networks_reproduce_the_accuracy(run: Run, make_config: MakeConfig) -> N
         network = run.network(task=after)
         assert isinstance(network, torch.nn.Module)
         for task in range(TASKS):
-            ids = benchmark.samples([task], train=False)[0][None]
-            predicted = network(benchmark.inputs_of(ids, [task], train=False)[0].T).argmax(1)
-            accuracy = (predicted == benchmark.labels_of(ids, train=False)[0]).double().mean().item()
+            ids = benchmark.test.samples([task])[0][None]
+            predicted = network(benchmark.test.inputs_of(ids, [task])[0].T).argmax(1)
+            accuracy = (predicted == benchmark.test.labels_of(ids)[0]).double().mean().item()
             assert accuracy == pytest.approx(run.matrix[after, task])
 
 

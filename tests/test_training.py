@@ -5,7 +5,6 @@ import torch
 from conftest import MakeConfig, network_of, tiny_pair
 
 from cl_runner.benchmarks.datasets import Dataset
-from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.config.schema import Config
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.seeding import generator
@@ -46,7 +45,7 @@ def test_training_equals_plain_pytorch(options: list[str], make_config: MakeConf
         order = torch.randperm(len(tiny.train.labels), generator=source)
         total = 0.0
         for ids in order.split(20):
-            outputs = network(benchmark.inputs_of(ids[None], [0], train=True)[0].T)
+            outputs = network(benchmark.train.inputs_of(ids[None], [0])[0].T)
             loss = torch.nn.functional.cross_entropy(outputs, tiny.train.labels[ids])
             optimizer.zero_grad()
             loss.backward()
@@ -157,7 +156,7 @@ def test_a_soft_mask_is_plain_adam_with_each_update_scaled(
     source = generator(4, "batches", 0)
     for _ in range(2):
         for ids in torch.randperm(len(tiny.train.labels), generator=source).split(20):
-            outputs = network(benchmark.inputs_of(ids[None], [0], train=True)[0].T)
+            outputs = network(benchmark.train.inputs_of(ids[None], [0])[0].T)
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(outputs, tiny.train.labels[ids]).backward()
             before = [parameter.detach().clone() for parameter in network.parameters()]
@@ -206,19 +205,21 @@ def test_divergence_is_told_by_run(make_config: MakeConfig, tiny: Dataset) -> No
     assert "task 1, epoch 1: try a smaller train.learning_rate (now 0.001)" in reason
 
 
-def test_samples_are_visited_once_an_epoch(make_config: MakeConfig, tiny: Dataset) -> None:
+def test_samples_are_visited_once_an_epoch(
+    make_config: MakeConfig, tiny: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[int] = []
-
-    class Watched(ImageBenchmark):
-        def inputs_of(self, ids: torch.Tensor, tasks: Sequence[int], *, train: bool) -> torch.Tensor:
-            seen.extend(ids.flatten().tolist())
-            return super().inputs_of(ids, tasks, train=train)
-
     # A last batch of 32, which is not filled up.
     config = make_config("train.epochs=2", "train.batch_size=133")
-    _, stack = tiny_pair(config, tiny, [4])
-    watched = Watched(config.benchmark, tiny, [4], dtype=torch.float64)
-    list(train_task(stack, Method(stack, [config]), watched, 0, [0], config.train))
+    benchmark, stack = tiny_pair(config, tiny, [4])
+    inputs_of = benchmark.train.inputs_of
+
+    def watched(ids: torch.Tensor, tasks: Sequence[int]) -> torch.Tensor:
+        seen.extend(ids.flatten().tolist())
+        return inputs_of(ids, tasks)
+
+    monkeypatch.setattr(benchmark.train, "inputs_of", watched)
+    list(train_task(stack, Method(stack, [config]), benchmark, 0, [0], config.train))
     size = len(tiny.train.labels)
     assert sorted(seen[:size]) == sorted(seen[size:]) == list(range(size))
     assert seen[:size] != seen[size:]

@@ -1,6 +1,7 @@
 """The datasets: what is known of each, and the images, held whole as unsigned bytes."""
 
 import hashlib
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ _MNIST_MD5 = {
 
 
 @dataclass(frozen=True)
-class Split:
-    """Images `(N, side²)` as bytes from 0 to `DatasetInfo.scale`, and labels `(N,)` as int64."""
+class Samples:
+    """Inputs `(N, D)` as bytes from 0 to `DatasetInfo.scale`, and labels `(N,)` as int64."""
 
-    images: "torch.Tensor"
+    inputs: "torch.Tensor"
     labels: "torch.Tensor"
 
 
@@ -43,8 +44,8 @@ class Dataset:
     """A training and a test set."""
 
     info: DatasetInfo
-    train: Split
-    test: Split
+    train: Samples
+    test: Samples
 
 
 def load_dataset(
@@ -73,7 +74,7 @@ def load_dataset(
         keep = _stratified(test_labels, test_samples)[0]
         test_images, test_labels = test_images[keep], test_labels[keep]
     train, test = (
-        Split(torch.from_numpy(part).flatten(1), torch.from_numpy(target).long())
+        Samples(torch.from_numpy(part).flatten(1), torch.from_numpy(target).long())
         for part, target in ((images, labels), (test_images, test_labels))
     )
     return Dataset(DATASETS[name], train, test)
@@ -177,7 +178,7 @@ def _verify(name: str, raw: Path) -> None:
     info = DATASETS[name]
     for file in _RAW_FILES:
         count = info.train if file.startswith("train") else info.test
-        expected = 16 + count * info.side**2 if "images" in file else 8 + count
+        expected = 16 + count * math.prod(info.shape) if "images" in file else 8 + count
         path = raw / file
         mend = f"delete {path.resolve()} to have it downloaded again, or put the right file there"
         size = path.stat().st_size

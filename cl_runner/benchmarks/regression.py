@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.likelihoods import Gaussian
+from cl_runner.benchmarks.scenarios import Scenario
+from cl_runner.benchmarks.splits import NumberedSplit
 from cl_runner.config.datasets import DATASETS
 from cl_runner.config.schema import BenchmarkConfig
 from cl_runner.engine.seeding import generator
@@ -20,6 +22,27 @@ def curve(x: Tensor) -> Tensor:
     return 25 / 16 * x**3 - 3 * x - 0.9
 
 
+class RegressionSplit(NumberedSplit):
+    """Points of the curve, as many of each task: x and y `(S, T·size)`. Ids are task · size + index."""
+
+    def __init__(self, x: Tensor, y: Tensor, size: int, scenario: Scenario) -> None:
+        super().__init__(size, scenario)
+        self._x, self._y = x, y
+
+    def samples(self, tasks: Sequence[int]) -> list[Tensor]:
+        """As `Split.samples`."""
+        ids = torch.cat([torch.arange(task * self.size, (task + 1) * self.size) for task in tasks])
+        return [ids for _ in self._x]
+
+    def inputs_of(self, ids: Tensor, tasks: Sequence[int]) -> Tensor:  # noqa: ARG002 # ids tell the task
+        """As `Split.inputs_of`: x, `(S, 1, B)`."""
+        return self._x.gather(1, ids)[:, None]
+
+    def labels_of(self, ids: Tensor) -> Tensor:
+        """As `Split.labels_of`: y."""
+        return self._y.gather(1, ids)
+
+
 class RegressionBenchmark:
     """Tasks k = 1 to T: y(x) on the k-th of T equal intervals of [−1.5, 1.5], with Gaussian noise of deviation 0.2.
 
@@ -30,11 +53,9 @@ class RegressionBenchmark:
         config: its settings; `train_samples` and `test_samples` are of each task.
         seeds: of the streams.
         device, dtype: of the samples.
-
-    Samples are named by ids: task · N + index, N the number of a task's training or test samples.
     """
 
-    inputs = outputs = 1
+    input_shape, outputs = (1,), 1
 
     def __init__(
         self,
@@ -49,19 +70,13 @@ class RegressionBenchmark:
         self.tasks = config.tasks
         self.likelihood = Gaussian()
         info = DATASETS[config.dataset]
-        self._sizes = {True: config.train_samples or info.train, False: config.test_samples or info.test}
-        self._x, self._y = {}, {}
+        sizes = config.train_samples or info.train, config.test_samples or info.test
         sources = [generator(seed, "tasks") for seed in seeds]
-        for train, size in self._sizes.items():
-            drawn = [torch.rand(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
-            noise = [torch.randn(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
-            first = torch.arange(self.tasks, dtype=torch.float64)[:, None]
-            x = LOW + (HIGH - LOW) / self.tasks * (first + torch.stack(drawn))
-            y = curve(x) + NOISE * torch.stack(noise)
-            self._x[train], self._y[train] = (part.flatten(1).to(self.device, dtype) for part in (x, y))
+        self._scenario = Scenario("domain", self.tasks, self.outputs)
+        self.train, self.test = (self._drawn(size, sources) for size in sizes)
 
     def of_streams(self, seeds: Sequence[int]) -> "RegressionBenchmark":
-        """The same benchmark for the streams of these seeds."""
+        """As `Benchmark.of_streams`."""
         if tuple(seeds) == self.seeds:
             return self
         return RegressionBenchmark(self._config, seeds, device=self.device, dtype=self.dtype)
@@ -71,23 +86,15 @@ class RegressionBenchmark:
         step = (HIGH - LOW) / self.tasks
         return [{"interval": [LOW + step * task, LOW + step * (task + 1)]} for task in range(self.tasks)]
 
-    def samples(self, tasks: Sequence[int], *, train: bool) -> list[Tensor]:
-        """Per stream, the ids of the samples of these tasks, `(n,)` each (on the CPU)."""
-        size = self._sizes[train]
-        return [torch.cat([torch.arange(task * size, (task + 1) * size) for task in tasks]) for _ in self.seeds]
+    def active_outputs(self, task: int, seen: int) -> slice:
+        """As `Benchmark.active_outputs`: the one output."""
+        return self._scenario.active_outputs(task, seen)
 
-    def inputs_of(self, ids: Tensor, tasks: Sequence[int], *, train: bool) -> Tensor:  # noqa: ARG002 # ids tell the task
-        """x `(S, 1, B)` of samples `ids` `(S, B)`."""
-        return self._x[train].gather(1, ids)[:, None]
-
-    def labels_of(self, ids: Tensor, *, train: bool) -> Tensor:
-        """y `(S, B)` of samples."""
-        return self._y[train].gather(1, ids)
-
-    def mask_inactive(self, outputs: Tensor, *_: object, **__: object) -> Tensor:
-        """The outputs as they are: there is one."""
-        return outputs
-
-    def active_outputs(self, *_: object) -> slice:
-        """The one output."""
-        return slice(0, 1)
+    def _drawn(self, size: int, sources: Sequence[torch.Generator]) -> RegressionSplit:
+        drawn = [torch.rand(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
+        noise = [torch.randn(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
+        first = torch.arange(self.tasks, dtype=torch.float64)[:, None]
+        x = LOW + (HIGH - LOW) / self.tasks * (first + torch.stack(drawn))
+        y = curve(x) + NOISE * torch.stack(noise)
+        x, y = (part.flatten(1).to(self.device, self.dtype) for part in (x, y))
+        return RegressionSplit(x, y, size, self._scenario)

@@ -193,8 +193,8 @@ def draw_fit(run: Run, title: str, path: Path) -> None:
             axes.set_visible(False)
             continue
         for task in range(tasks):
-            ids = benchmark.samples([task], train=True)[0][None]
-            points = benchmark.inputs_of(ids, [task], train=True)[0, 0], benchmark.labels_of(ids, train=True)[0]
+            ids = benchmark.train.samples([task])[0][None]
+            points = benchmark.train.inputs_of(ids, [task])[0, 0], benchmark.train.labels_of(ids)[0]
             seen = {"color": colours[task]} if task <= after else {"color": "0.85"}
             axes.scatter(*points, s=3, lw=0, **seen)
         with torch.no_grad():

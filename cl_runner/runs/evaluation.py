@@ -1,5 +1,6 @@
 """Testing a stack of networks on one task."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from cl_runner.benchmarks.base import Benchmark
 from cl_runner.benchmarks.batches import filled, stacked, total, widths
 from cl_runner.engine.network import Network
+from cl_runner.runs.outputs import outputs_on
 
 # Elements of a network's largest tensor in a chunk: bounds memory.
 _CHUNK = 2**18
@@ -25,14 +27,14 @@ class Score:
 
 def evaluate(stack: Network, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
-    orders = benchmark.samples([task], train=False)
-    sizes = widths(max(len(order) for order in orders), filled(_CHUNK // max(benchmark.inputs, stack.widest)))
+    orders = benchmark.test.samples([task])
+    size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest))
+    sizes = widths(max(len(order) for order in orders), size)
     every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
     score = loss = stack.parameters.new_zeros(stack.layout.runs)
     for ids, present in zip(every_id.split(sizes, 1), every_present.split(sizes, 1), strict=True):
-        inputs, labels = benchmark.inputs_of(ids, [task], train=False), benchmark.labels_of(ids, train=False)
-        outputs = benchmark.mask_inactive(stack.forward(inputs).outputs, stack.per_row(ids), [task], seen, train=False)
-        labels, present = stack.per_row(labels), stack.per_row(present)
+        _, outputs = outputs_on(stack, benchmark.test, ids, [task], seen)
+        labels, present = stack.per_row(benchmark.test.labels_of(ids)), stack.per_row(present)
         score = score + total(benchmark.likelihood.score(outputs, labels), present)
         loss = loss + total(benchmark.likelihood.loss_and_signal(outputs, labels)[0], present)
     samples = stack.per_row(torch.tensor([len(order) for order in orders]).to(every_id.device)).cpu()

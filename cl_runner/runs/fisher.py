@@ -23,6 +23,7 @@ from cl_runner.benchmarks.batches import filled, stacked, widths
 from cl_runner.config.schema import FisherConfig
 from cl_runner.engine.network import Layout, Network
 from cl_runner.engine.seeding import generator
+from cl_runner.runs.outputs import outputs_on
 
 # Elements of a network's largest tensor in a chunk: bounds memory, and keeps it within the processor's cache.
 _CHUNK = 2**17
@@ -44,7 +45,7 @@ def fisher_diagonal(stack: Network, benchmark: Benchmark, task: int, config: Fis
     sources = [generator(seed, "fisher", task) for seed in stack.streams]
     orders = [
         ids if config.samples is None else ids[torch.randperm(len(ids), generator=source)[: config.samples]]
-        for ids, source in zip(benchmark.samples([task], train=True), sources, strict=True)
+        for ids, source in zip(benchmark.train.samples([task]), sources, strict=True)
     ]
     total = torch.zeros_like(stack.parameters)
     if config.estimator == "batched":
@@ -98,15 +99,14 @@ def _add_per_sample(
     ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
     columns = (part.split(sizes, 1) for part in (*ids_and_present, uniforms))
     for ids, present, uniform in zip(*columns, strict=True):
-        forward = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), [task], task + 1, train=True)
+        forward, outputs = outputs_on(stack, benchmark.train, ids, [task], task + 1)
         if estimator == "exact":
             signal = likelihood.expected_signals(outputs, active)
         elif estimator == "sampled":
             drawn = likelihood.draw(outputs, stack.per_row(uniform))
             signal = likelihood.loss_and_signal(outputs, drawn)[1][:, :, None]
         else:
-            labels = stack.per_row(benchmark.labels_of(ids, train=True))
+            labels = stack.per_row(benchmark.train.labels_of(ids))
             signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
         signal.mul_(stack.per_row(present)[:, None, None])
         stack.add_squared_gradients(total, forward, signal)
@@ -119,9 +119,8 @@ def _add_batched(
     sizes = widths(max(len(order) for order in orders), size)
     columns = (part.split(sizes, 1) for part in stacked(orders, sum(sizes), total))
     for ids, present in zip(*columns, strict=True):
-        forward = stack.forward(benchmark.inputs_of(ids, [task], train=True))
-        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), [task], task + 1, train=True)
-        labels = stack.per_row(benchmark.labels_of(ids, train=True))
+        forward, outputs = outputs_on(stack, benchmark.train, ids, [task], task + 1)
+        labels = stack.per_row(benchmark.train.labels_of(ids))
         signal = benchmark.likelihood.loss_and_signal(outputs, labels)[1]
         weights = present / present.sum(1, keepdim=True).clamp(min=1)
         stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))

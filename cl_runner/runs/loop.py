@@ -1,5 +1,6 @@
 """A stack of runs from start to finish: one loop over the tasks."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -114,7 +115,7 @@ def _run_stack(
     heads = share_rows(runs, first)
     resumed = [run.state for run in heads if run.state]
     with clock("load"):
-        sizes = [benchmark.inputs, *common.model.hidden, benchmark.outputs]
+        sizes = [math.prod(benchmark.input_shape), *common.model.hidden, benchmark.outputs]
         stack: Network = MLPStack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
     method = Method(stack, [run.config for run in heads])
     moment = take_up(resumed, stack, method) if resumed else None

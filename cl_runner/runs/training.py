@@ -19,6 +19,7 @@ from cl_runner.engine.seeding import generator
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
 from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
+from cl_runner.runs.outputs import outputs_on
 
 # What is above is likely to blame for a loss that diverged.
 _USUAL = {
@@ -91,7 +92,7 @@ def train_task(
     Raises:
         ValueError: runs that need different numbers of steps an epoch.
     """
-    pools = benchmark.samples(tasks, train=True)
+    pools = benchmark.train.samples(tasks)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
     longest = max(len(pool) for pool in pools)
     size = config.batch_size or filled(longest)
@@ -111,8 +112,7 @@ def train_task(
             source.set_state(state)
 
     def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
-        forward = stack.forward(benchmark.inputs_of(ids, tasks, train=True))
-        outputs = benchmark.mask_inactive(forward.outputs, stack.per_row(ids), tasks, task + 1, train=True)
+        forward, outputs = outputs_on(stack, benchmark.train, ids, tasks, task + 1)
         loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
         losses.copy_(loss)
         stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
@@ -129,7 +129,7 @@ def train_task(
             pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
         ]
         epoch_ids, present = stacked(orders, sum(sizes), stack.parameters)
-        epoch_labels = benchmark.labels_of(epoch_ids, train=True)
+        epoch_labels = benchmark.train.labels_of(epoch_ids)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(sizes, 1)], 1)
         epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])

@@ -1,5 +1,6 @@
 """How the significance of a network's parameters differs by layer."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,7 +42,9 @@ def untrained_levels(results: pd.DataFrame) -> pd.DataFrame:
     for estimator, group in runs(results).groupby("fisher.estimator", sort=False):
         config, seeds = load_run(group["directory"].iloc[0]).config, group["seed"].tolist()
         benchmark = make_benchmark(config.benchmark, config.data_dir, seeds, "cpu")
-        stack = MLPStack([benchmark.inputs, *config.model.hidden, benchmark.outputs], config.model.activation, seeds)
+        stack = MLPStack(
+            [math.prod(benchmark.input_shape), *config.model.hidden, benchmark.outputs], config.model.activation, seeds
+        )
         significance = fisher_diagonal(stack, benchmark, 0, config.fisher)
         rows += [
             by_layer(stack.layout.named(significance, row)).assign(estimator=estimator, seed=seed, task=UNTRAINED)
