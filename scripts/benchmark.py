@@ -21,13 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from torch.func import functional_call, grad, vmap
 
 from cl_runner.benchmarks.datasets import load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
-from cl_runner.cli.main import config_dir
+from cl_runner.config.presets import composed
 from cl_runner.config.schema import Config, FisherConfig
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.methods.method import Method
@@ -129,9 +127,7 @@ def whole_process(data_dir: str, threads: int) -> None:
 
 
 def set_up(data_dir: str, *overrides: str) -> tuple[Config, ImageBenchmark, MLPStack, Method]:
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = checked(compose("config", overrides=["benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides]))
+    config = checked(composed("benchmark=permuted_mnist", f"data_dir={data_dir}", *overrides))
     benchmark = ImageBenchmark(config.benchmark, load_dataset("mnist", data_dir), [0])
     stack = MLPStack(
         [math.prod(benchmark.input_shape), *config.model.hidden, benchmark.outputs], config.model.activation, [0]

@@ -20,10 +20,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 
-from cl_runner.cli.main import config_dir
+from cl_runner.config.presets import composed
 from cl_runner.config.schema import Config
 from cl_runner.errors import StoppedError
 from cl_runner.runs.checks import checked
@@ -58,9 +56,7 @@ def main() -> None:
 
 
 def config(*overrides: str) -> Config:
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return checked(compose("config", overrides=list(overrides)))
+    return checked(composed(*overrides))
 
 
 def measure(configs: Sequence[Config]) -> tuple[float, float, int, float, float]:

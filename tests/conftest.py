@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 
 from cl_runner.benchmarks.datasets import Dataset, Samples, load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
-from cl_runner.cli.main import config_dir
 from cl_runner.config.datasets import DatasetInfo
+from cl_runner.config.presets import composed
 from cl_runner.config.schema import Config
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.runs.checks import checked
@@ -63,9 +61,7 @@ def make_config() -> MakeConfig:
     """Compose a config from overrides, as the command line does."""
 
     def make(*overrides: str) -> Config:
-        ConfigStore.instance().store(name="schema", node=Config)
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return checked(compose("config", overrides=list(overrides)))
+        return checked(composed(*overrides))
 
     return make
 

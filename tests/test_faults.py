@@ -202,7 +202,7 @@ def test_processes_that_were_killed_while_idle_are_replaced(job: Job) -> None:
 
 FAILING = """
 import os, signal, sys
-from cl_runner.sweeps.jobs import workers
+from cl_runner.sweeps import workers
 from cl_runner.errors import LaunchError
 from multiprocessing import forkserver
 if __name__ == "__main__":

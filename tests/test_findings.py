@@ -19,7 +19,7 @@ from reproduce import incomplete, selected, write
 from test_cli import Runner, cl_run
 from test_grids import PRESET, write_preset
 
-from cl_runner.cli.main import config_dir
+from cl_runner.config.presets import config_dir
 from cl_runner.results.run import load_run
 
 __all__ = ["cl_run"]

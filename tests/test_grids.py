@@ -6,7 +6,7 @@ import pytest
 from test_cli import QUICK, Runner, cl_run
 
 from cl_runner.results.run import load_run
-from hydra_plugins.cl_runner_plugins import union_of_grids
+from cl_runner.sweeps.grids import union_of_grids
 
 __all__ = ["cl_run"]
 

@@ -150,7 +150,7 @@ def test_a_wrong_preset(name: str, cl_run: Runner, tmp_path: Path) -> None:
 
 SWEEPS = {
     "seed=${nosuch}": "seed: Interpolation key 'nosuch' not found",
-    "seed=interval(0,1)": "seed: got interval(0,1) (BasicSweeper does not support sweep type",
+    "seed=interval(0,1)": "seed=interval(0,1): got a sweep over all of an interval, allowed: some values",
     "seed=range(0,3,0)": "seed=range(0,3,0): range() arg 3 must not be zero",
     "seed=range(3,0)": "seed=range(3,0): got a sweep over nothing",
     "seed=range(0,1e9)": "seed: got a sweep of more than 100000 jobs",

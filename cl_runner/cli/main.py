@@ -15,7 +15,6 @@ from pathlib import Path
 import hydra
 import psutil
 from hydra._internal.utils import get_args_parser
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,13 +23,9 @@ from cl_runner import IMPORTED
 from cl_runner.cli.start import CheckBeforeStart, leave
 from cl_runner.collector import without_collector
 from cl_runner.config.overrides import with_home
+from cl_runner.config.presets import VERSION_BASE, config_dir
 from cl_runner.config.refusals import refusal
-from cl_runner.config.schema import (
-    Config,
-    SlurmLauncherConfig,
-    SlurmLocalLauncherConfig,
-    StackedLauncherConfig,
-)
+from cl_runner.config.schema import Config
 from cl_runner.config.whereabouts import is_about_settings
 from cl_runner.errors import (
     DivergenceError,
@@ -50,13 +45,6 @@ from cl_runner.runs.checks import checked
 from cl_runner.signals import leave_if_told, listen
 
 _log = logging.getLogger("cl_runner")
-
-
-def config_dir() -> Path:
-    """Where the YAML files are: inside an installed package, or beside it in a checkout."""
-    root = Path(__file__).parents[1]
-    packaged = root / "conf"
-    return packaged if packaged.is_dir() else root.parent / "conf"
 
 
 @without_collector()
@@ -119,11 +107,6 @@ def main() -> int:
         print(f"cl-runner {version('cl-runner')}")
         return 0
     listen()
-    store = ConfigStore.instance().store
-    store(name="schema", node=Config)
-    store(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
-    store(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
-    store(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
     # Where the disk is full, the error that is told says so, and not the log file's own.
     logging.raiseExceptions = False
     setting = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -133,7 +116,7 @@ def main() -> int:
         sys.argv[1:] = map(with_home, sys.argv[1:])
         _check_options()
         try:
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run)()
+            hydra.main(str(config_dir()), "config", **VERSION_BASE)(run)()
         except Exception:
             leave_if_told()
             raise

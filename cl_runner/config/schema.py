@@ -247,7 +247,7 @@ LAUNCHERS = {
 
 @dataclass
 class SweeperConfig:
-    """What a sweep is made of, besides the command line: see `hydra_plugins.cl_runner_plugins.union_of_grids`."""
+    """What a sweep is made of, besides the command line: see `cl_runner.sweeps.grids.union_of_grids`."""
 
     _target_: str
     max_batch_size: int | None = field(metadata=_within(1, _MANY))

@@ -5,14 +5,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.defaults_list import Overrides, _create_defaults_tree_impl
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, configure_log, run_job
+
+from cl_runner.config.hydra_internals import CREATE_CALLBACKS, LOAD_CONFIG, LOAD_DEFAULTS, LOAD_PRESET
 
 # What these hold was chosen on the command line.
 PRIMARY = ("config", "hydra/config")
@@ -23,18 +20,12 @@ def _code(code: CodeType) -> tuple[str, str]:
     return code.co_filename, code.co_qualname
 
 
+# Modules that have Hydra put the settings of jobs together, or parse overrides.
+_SWEEPING = ("cl_runner.sweeps.sweeper", "cl_runner.sweeps.grids")
 _JOB = _code(vars(JobReturn)["return_value"].fget.__code__)
-
-_TAKE_OVERRIDES = (
-    _code(Overrides.__init__.__code__),
-    _code(ConfigLoaderImpl._apply_overrides_to_config.__code__),
-    _code(BasicSweeper.split_arguments.__code__),
-)
-_COMPOSING = _code(ConfigLoaderImpl._load_configuration_impl.__code__)
-_DEFAULTS = _code(_create_defaults_tree_impl.__code__)
 # Of these settings that are Hydra's own code is at work.
 _OF_SETTINGS = {
-    _code(Callbacks.__init__.__code__): "hydra.callbacks",
+    _code(CREATE_CALLBACKS.__code__): "hydra.callbacks",
     _code(Plugins.instantiate_launcher.__code__): "hydra.launcher",
     _code(Plugins.instantiate_sweeper.__code__): "hydra.sweeper",
 }
@@ -44,25 +35,23 @@ def is_about_settings(error: BaseException) -> bool:
     """Whether Hydra raised `error` while it put settings together; else it comes from a job, or from code of ours."""
     # The first frame is that of whoever asks.
     inner = list(_frames(error))[1:]
-    return not any(
-        _code(frame.f_code) == _JOB or frame.f_globals.get("__name__", "").startswith("cl_runner.") for frame in inner
-    )
+    modules = [frame.f_globals.get("__name__", "") for frame in inner]
+    ours = any(name.startswith("cl_runner.") and name not in _SWEEPING for name in modules)
+    return not (ours or any(_code(frame.f_code) == _JOB for frame in inner))
 
 
 def place_of(error: BaseException) -> Override | str:
     """Where Hydra was when it raised `error`: at an override, a preset's file, settings of its own; or empty."""
     frames = [frame for part in (error, error.__cause__, error.__context__) if part for frame in _frames(part)]
     for frame in reversed(frames):
-        if _code(frame.f_code) == _code(ConfigRepository.load_config.__code__):
+        if _code(frame.f_code) == _code(LOAD_PRESET.__code__):
             return _file(frame.f_locals)
-        if isinstance(error, AssertionError) and _code(frame.f_code) == _code(BasicSweeper.split_arguments.__code__):
-            return "hydra.sweeper.max_batch_size"
-        if _code(frame.f_code) in _TAKE_OVERRIDES and "override" in frame.f_locals:
-            return frame.f_locals["override"]  # type: ignore[no-any-return] # it is one
-        if _code(frame.f_code) == _DEFAULTS:
-            return _listed(frame)
-        if isinstance(error, KeyError) and _code(frame.f_code) == _COMPOSING:
+        if isinstance(error, KeyError) and _code(frame.f_code) == _code(LOAD_CONFIG.__code__):
             return "hydra.job.env_copy"
+        if isinstance(override := frame.f_locals.get("override"), Override):
+            return override
+        if _code(frame.f_code) == _code(LOAD_DEFAULTS.__code__):
+            return _listed(frame)
         if _code(frame.f_code) in _OF_SETTINGS:
             return _OF_SETTINGS[_code(frame.f_code)]
         if _code(frame.f_code) == _code(configure_log.__code__):
@@ -77,7 +66,7 @@ def _listed(frame: FrameType) -> str:
 
 
 def _file(names: dict[str, Any]) -> str:
-    """The file that `ConfigRepository.load_config` reads, by its variables."""
+    """The file that `LOAD_PRESET` reads, by its variables."""
     file, source = f"{names['config_path'].removesuffix('.yaml')}.yaml", names.get("source")
     return str(Path(source.path, file)) if source is not None and source.scheme() == "file" else file
 

@@ -8,8 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.core.plugins import Plugins
@@ -18,16 +16,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cl_runner.config.hydra_internals import LOADER, SEARCH_PATH
 from cl_runner.config.overrides import quoted
 from cl_runner.errors import ConfigError, DamagedError, WrongCommandError
 from cl_runner.plain_text import in_a_shell, printable
 from cl_runner.results.files import directories
 from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
 from cl_runner.sweeps.directories import led
+from cl_runner.sweeps.grids import union_of_grids
 from cl_runner.sweeps.queue import damaged
 from cl_runner.sweeps.status import JobStatus, State, statuses
 from cl_runner.terminal import in_ranges, print_whole
-from hydra_plugins.cl_runner_plugins import GridSweeper, union_of_grids
 
 _SWEEP = "multirun.yaml"
 _COLUMNS = ["job", "state", "array_task", "words"]
@@ -131,7 +130,7 @@ def _in_order(jobs: Iterable[JobStatus]) -> list[JobStatus]:
 def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
     """The overrides of each job of a sweep; none if nobody knows: its sweeper is not ours, or its presets are gone."""
     sweeper = asked["sweeper"]
-    if not sweeper["_target_"].endswith(GridSweeper.__name__):
+    if not sweeper["_target_"].endswith("GridSweeper"):
         return []
     params, grids, given = sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"]
     for grid in grids.values() or [{}]:
@@ -139,11 +138,11 @@ def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
             raise ValueError(f"more than {_MOST_JOBS} jobs")
     # A `glob` matches what lies where the sweep found its presets, which plugins of Hydra's look through.
     Plugins.instance()
-    places = ConfigSearchPathImpl()
+    places = SEARCH_PATH()
     for source in asked["runtime"]["config_sources"]:
         places.append(source["provider"], f"{source['schema']}://{source['path']}")
     try:
-        return union_of_grids(params, grids, given, ConfigLoaderImpl(places))
+        return union_of_grids(params, grids, given, LOADER(places))
     except (HydraException, WrongCommandError):
         return []
 

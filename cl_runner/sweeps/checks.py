@@ -43,11 +43,11 @@ def check_launcher(settings: DictConfig, sweep: Path) -> bool:
 
 
 def check_sweeper(settings: DictConfig) -> None:
-    """Raises `ConfigError` if a sweep's grids are not overrides by the names of grids."""
-    # What is no sweeper at all Hydra refuses.
-    if not isinstance(settings, DictConfig) or not settings._target_.endswith("GridSweeper"):
+    """Raises `ConfigError` if batches are of no size, or grids are not overrides by the names of grids."""
+    # What is no sweeper at all Hydra refuses; one of its own has no grids.
+    if not isinstance(settings, DictConfig) or not settings._target_.endswith(("GridSweeper", "BasicSweeper")):
         return
     check_ranges(settings, SweeperConfig, f"{_SWEEPER}.")
-    grids = settings.grids or {}
+    grids = settings.get("grids") or {}
     if not all(isinstance(grid, DictConfig) for grid in grids.values()):
         raise ConfigError(f"{_SWEEPER}.grids: got {grids}, allowed: {describe(f'{_SWEEPER}.grids')}")

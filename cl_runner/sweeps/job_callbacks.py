@@ -4,9 +4,9 @@
 """
 
 import copy
+from dataclasses import replace
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -27,7 +27,7 @@ class JobCallbacks:
 
     def __init__(self, context: HydraContext) -> None:
         self._callbacks = context.callbacks
-        self.silent = HydraContext(config_loader=context.config_loader, callbacks=Callbacks())
+        self.silent = replace(context, callbacks=type(context.callbacks)())
         # To compose a job's config once more takes longer than to see that nobody asks for it.
         self._wanted = any(
             getattr(type(callback), name, None) is not getattr(Callback, name)

@@ -13,7 +13,7 @@ from cl_runner.report.collect import collect
 from cl_runner.report.settings import BOOKKEEPING, distinguishing, labels
 from cl_runner.results.files import is_complete, write_atomically
 from cl_runner.sweeps.directories import led
-from hydra_plugins.cl_runner_plugins import union_of_grids
+from cl_runner.sweeps.grids import union_of_grids
 
 _COST = "cost.json"
 # The long table of a run and its column that holds the score; regression has no accuracy.
