@@ -67,7 +67,7 @@ def compare_with_the_floor(data_dir: str, repeats: int) -> None:
         return lambda: fisher_diagonal(stack, benchmark, 1, FisherConfig(estimator, None, 128))
 
     epoch(stack, method)
-    frozen[3].consolidate(fisher_diagonal(stack, benchmark, 1, config.fisher), benchmark.outputs)
+    frozen[3].end(0, fisher_diagonal(stack, benchmark, 1, config.fisher), benchmark.outputs)
     work = {
         "epoch of 60,000 samples": lambda: epoch(stack, method),
         "epoch with half the network frozen": lambda: epoch(frozen[2], frozen[3]),
@@ -98,8 +98,8 @@ def cost_of_many_tasks(data_dir: str, repeats: int) -> None:
     config, benchmark, few, method_of_few = set_up(data_dir, *settings)
     _, _, many, method_of_many = set_up(data_dir, *settings)
     for stack, method, tasks in ((few, method_of_few, 2), (many, method_of_many, 10)):
-        for _ in range(tasks):
-            method.consolidate(torch.rand_like(stack.parameters) * 1e-3, benchmark.outputs)
+        for task in range(tasks):
+            method.end(task, torch.rand_like(stack.parameters) * 1e-3, benchmark.outputs)
 
     def steps(stack: MLPStack, method: Method) -> float:
         trained = train_task(stack, method, benchmark, 1, [1], config.train)

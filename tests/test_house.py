@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cl_runner"
 ROOMS = ["", "config", "engine", "benchmarks", "methods", "results", "runs", "sweeps", "report", "cli"]
 MODULES = sorted(file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py"))
 # The doors: what the package is called by, from the ground floor.
-DOORS = {"__init__", "__main__"}
+DOORS = {"__init__", "__main__", "testing"}
 
 
 def imported(module: Path) -> Iterator[tuple[str, ...]]:

@@ -1,11 +1,13 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.engine.mlp import Linear, mlp_layout
-from cl_runner.methods.mask import GradientMask, MaskRule, most_significant, soft_scale, update_scales
+from cl_runner.engine.mlp import Linear, MLPStack, mlp_layout
+from cl_runner.methods.mask import GradientMask, most_significant, soft_scale, update_scales
+from cl_runner.methods.settings import MaskSettings
 
 SIZES = (9, 7, 6, 5)
 
@@ -24,9 +26,13 @@ def flat(layers: Sequence[Sequence[Tensor]]) -> Tensor:
 
 def frozen_parameters(layers: list[Linear], fraction: float, *, layerwise: bool, unit: str) -> list[Linear]:
     kind = "layerwise" if layerwise else "global"
-    scales = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=False, unused="free"), SIZES[-1])
+    scales = update_scales(layers, MaskSettings(kind, fraction, "latest", unit, soft=False, unused="free"), SIZES[-1])
     assert all(((part == 0) | (part == 1)).all() for layer in scales for part in layer)
     return [Linear(weight == 0, bias == 0) for weight, bias in scales]
+
+
+def mask_of(*rules: MaskSettings | None) -> GradientMask:
+    return GradientMask(MLPStack(SIZES, "relu", list(range(len(rules)))), rules)
 
 
 def test_ties_are_broken_by_index() -> None:
@@ -74,15 +80,13 @@ def test_neurons_are_frozen_whole_by_summed_significance(layerwise: bool) -> Non
 
 @pytest.mark.parametrize("source", ["latest", "sum", "max", "union"])
 def test_sources_of_significance(source: str) -> None:
-    layout = mlp_layout(SIZES, runs=2)
-    parameters = torch.randn(layout.numel)
-    rules = [MaskRule(kind, 0.3, source, "parameter", soft=False, unused="free") for kind in ("global", "none")]
-    mask = GradientMask(layout, rules, parameters)
+    mask = mask_of(MaskSettings("global", 0.3, source, "parameter", soft=False, unused="free"), None)
+    layout = mask.stack.layout
     fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-    for fisher in fishers:
-        mask.consolidate(parameters, fisher, SIZES[-1])
+    for task, fisher in enumerate(fishers):
+        mask.end(task, fisher, SIZES[-1])
     by_task = [torch.cat([part.flatten() for part in layout.named(fisher, 0).values()]) for fisher in fishers]
-    found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()]) == 0
+    found = torch.cat([part.flatten() for part in layout.named(mask.scale, 0).values()]) == 0
 
     def top(significance: Tensor) -> Tensor:
         return significance >= significance.sort(descending=True).values[round(0.3 * len(significance)) - 1]
@@ -94,23 +98,24 @@ def test_sources_of_significance(source: str) -> None:
         "union": lambda: top(by_task[0]) | top(by_task[1]) | top(by_task[2]),
     }[source]()
     assert torch.equal(found, expected)
-    assert all((part == 1).all() for part in layout.named(mask.trainable, 1).values())
+    assert all((part == 1).all() for part in layout.named(mask.scale, 1).values())
 
 
 def test_restoring_undoes_a_step_on_what_is_frozen_only() -> None:
-    layout = mlp_layout(SIZES, runs=1)
-    parameters = torch.randn(layout.numel)
-    mask = GradientMask(
-        layout, [MaskRule("layerwise", 0.6, "latest", "parameter", soft=False, unused="free")], parameters
-    )
-    stepped = parameters + 1
-    mask.restore(stepped)
-    assert torch.equal(stepped, parameters + 1)
-    mask.consolidate(parameters, torch.rand(layout.numel), SIZES[-1])
-    mask.restore(stepped)
-    frozen = mask.trainable == 0
-    assert torch.equal(stepped[frozen].view(torch.int32), parameters[frozen].view(torch.int32))
-    assert torch.equal(stepped[~frozen], parameters[~frozen] + 1)
+    mask = mask_of(MaskSettings("layerwise", 0.6, "latest", "parameter", soft=False, unused="free"))
+    parameters, before = mask.stack.parameters, mask.stack.parameters.clone()
+    mask.prepare()
+    parameters += 1
+    mask.on_update()
+    assert torch.equal(parameters, before + 1)
+    parameters.copy_(before)
+    mask.end(0, torch.rand_like(parameters), SIZES[-1])
+    mask.prepare()
+    parameters += 1
+    mask.on_update()
+    frozen = mask.scale == 0
+    assert torch.equal(parameters[frozen].view(torch.int32), before[frozen].view(torch.int32))
+    assert torch.equal(parameters[~frozen], before[~frozen] + 1)
 
 
 def soft_scales_by_definition(layers: list[Linear], fraction: float, *, layerwise: bool, unit: str) -> list[Linear]:
@@ -136,7 +141,7 @@ def soft_scales_by_definition(layers: list[Linear], fraction: float, *, layerwis
 def test_soft_scales_are_as_defined(fraction: float, layerwise: bool, unit: str) -> None:
     layers = [Linear(weight.double(), bias.double()) for weight, bias in random_layers()]
     kind = "layerwise" if layerwise else "global"
-    found = update_scales(layers, MaskRule(kind, fraction, "latest", unit, soft=True, unused="free"), SIZES[-1])
+    found = update_scales(layers, MaskSettings(kind, fraction, "latest", unit, soft=True, unused="free"), SIZES[-1])
     expected = soft_scales_by_definition(layers, fraction, layerwise=layerwise, unit=unit)
     for mine, theirs in zip(found, expected, strict=True):
         for part, other in zip(mine, theirs, strict=True):
@@ -164,44 +169,41 @@ def test_a_soft_mask_without_significance_leaves_all_free_that_is_not_frozen() -
 
 
 def test_the_union_of_soft_masks_is_their_minimum() -> None:
-    layout = mlp_layout(SIZES, runs=1)
-    parameters = torch.randn(layout.numel)
-    mask = GradientMask(
-        layout, [MaskRule("layerwise", 0.2, "union", "parameter", soft=True, unused="free")], parameters
-    )
+    mask = mask_of(MaskSettings("layerwise", 0.2, "union", "parameter", soft=True, unused="free"))
+    layout = mask.stack.layout
     fishers = [torch.rand(layout.numel, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     scales = []
-    for fisher in fishers:
-        mask.consolidate(parameters, fisher, SIZES[-1])
+    for task, fisher in enumerate(fishers):
+        mask.end(task, fisher, SIZES[-1])
         layers = [Linear(weight[0], bias[0]) for weight, bias in layout.layers(fisher)]
         scales.append(flat(soft_scales_by_definition(layers, 0.2, layerwise=True, unit="parameter")).float())
-    found = torch.cat([part.flatten() for part in layout.named(mask.trainable, 0).values()])
+    found = torch.cat([part.flatten() for part in layout.named(mask.scale, 0).values()])
     torch.testing.assert_close(found, torch.stack(scales).min(0).values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_soft_mask_scales_the_step_and_leaves_a_hard_one_beside_it_alone() -> None:
-    layout, alone = mlp_layout(SIZES, runs=2), mlp_layout(SIZES, runs=1)
     source = torch.Generator().manual_seed(0)
-    parameters, fisher = (torch.rand(layout.numel, generator=source) for _ in range(2))
-    hard = MaskRule("global", 0.4, "latest", "parameter", soft=False, unused="free")
-    mixed = GradientMask(
-        layout, [MaskRule("global", 0.4, "latest", "parameter", soft=True, unused="free"), hard], parameters
-    )
-    mixed.consolidate(parameters, fisher, SIZES[-1])
-    own = GradientMask(alone, [hard], alone_parameters := layout.select(parameters, [1]))
-    own.consolidate(alone_parameters, layout.select(fisher, [1]), SIZES[-1])
+    hard = MaskSettings("global", 0.4, "latest", "parameter", soft=False, unused="free")
+    mixed, own = mask_of(replace(hard, soft=True), hard), mask_of(hard)
+    layout, parameters, alone = mixed.stack.layout, mixed.stack.parameters, own.stack.parameters
+    alone.copy_(layout.select(parameters, [1]))
+    fisher = torch.rand(layout.numel, generator=source)
+    mixed.end(0, fisher, SIZES[-1])
+    own.end(0, layout.select(fisher, [1]), SIZES[-1])
+    mixed.prepare()
+    own.prepare()
     for _ in range(3):
         before = layout.select(parameters, [0])
         step = torch.randn(layout.numel, generator=source)
-        mixed.remember(parameters)
+        mixed.on_gradient()
         parameters += step
-        mixed.restore(parameters)
-        own.remember(alone_parameters)
-        alone_parameters += layout.select(step, [1])
-        own.restore(alone_parameters)
-        scaled = before + layout.select(mixed.trainable, [0]) * layout.select(step, [0])
+        mixed.on_update()
+        own.on_gradient()
+        alone += layout.select(step, [1])
+        own.on_update()
+        scaled = before + layout.select(mixed.scale, [0]) * layout.select(step, [0])
         torch.testing.assert_close(layout.select(parameters, [0]), scaled)
-        assert torch.equal(layout.select(parameters, [1]).view(torch.int32), alone_parameters.view(torch.int32))
+        assert torch.equal(layout.select(parameters, [1]).view(torch.int32), alone.view(torch.int32))
 
 
 def test_random_layers_are_distinct() -> None:

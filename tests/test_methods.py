@@ -80,13 +80,14 @@ def test_a_part_that_no_run_uses_is_left_out(make_config: MakeConfig, tiny: Data
     _, stack = tiny_pair(config, tiny, [0])
     method = Method(stack, [config])
     before = stack.parameters.clone()
-    method.consolidate(torch.ones_like(stack.parameters), stack.sizes[-1])
-    method.before_step()
-    method.after_step()
+    method.end(0, torch.ones_like(stack.parameters), stack.sizes[-1])
+    method.prepare()
+    method.on_gradient()
+    method.on_update()
     assert torch.equal(stack.parameters, before)
     assert not stack.gradient.any()
-    assert (method.trainable == 1).all()
-    assert [float(term) for term in method.terms()] == [0.0, 0.0]
+    assert (method.scale == 1).all()
+    assert not method.terms()
 
 
 def test_parts_combine(make_config: MakeConfig, tiny: Dataset) -> None:
@@ -94,16 +95,17 @@ def test_parts_combine(make_config: MakeConfig, tiny: Dataset) -> None:
     _, stack = tiny_pair(config, tiny, [0])
     method = Method(stack, [config])
     fisher = torch.rand_like(stack.parameters)
-    method.consolidate(fisher, stack.sizes[-1])
+    method.end(0, fisher, stack.sizes[-1])
+    method.prepare()
     anchor = stack.parameters.clone()
     stack.parameters += 1
-    method.before_step()
+    method.on_gradient()
     for name, tensor in stack.layout.named(stack.gradient, 0).items():
         torch.testing.assert_close(tensor, 2 * stack.layout.named(fisher, 0)[name])
-    penalty, l1 = method.terms()
+    penalty, l1 = method.terms()["penalty"], method.terms()["l1"]
     torch.testing.assert_close(penalty, stack.layout.totals(fisher) * 2 / 2)
     norm = sum(weight.abs().sum() for weight, _ in stack.layers)
     torch.testing.assert_close(l1, 0.1 * torch.as_tensor(norm)[None])
-    method.after_step()
-    frozen = method.trainable == 0
+    method.on_update()
+    frozen = method.scale == 0
     assert torch.equal(stack.parameters[frozen], anchor[frozen])

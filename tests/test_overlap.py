@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cl_runner.engine.mlp import mlp_layout
-from cl_runner.methods.mask import MaskRule
+from cl_runner.methods.settings import MaskSettings
 from cl_runner.results.figures import draw_mask_overlap
 from cl_runner.runs.overlap import chance, jaccard, mask_overlaps
 
@@ -19,8 +19,8 @@ def named(values: torch.Tensor) -> dict[str, torch.Tensor]:
     return layout.named(torch.cat([values, values.new_zeros(layout.numel - len(values))]), 0)
 
 
-def rule(fraction: float, *, kind: str = "layerwise", unit: str = "parameter", soft: bool = False) -> MaskRule:
-    return MaskRule(kind, fraction, "union", unit, soft, "free")
+def rule(fraction: float, *, kind: str = "layerwise", unit: str = "parameter", soft: bool = False) -> MaskSettings:
+    return MaskSettings(kind, fraction, "union", unit, soft, "free")
 
 
 def every_output(_: int) -> int:

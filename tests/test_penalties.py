@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.engine.mlp import mlp_layout
-from cl_runner.methods.quadratic import PenaltyRule, QuadraticPenalty
+from cl_runner.engine.mlp import MLPStack
+from cl_runner.methods.quadratic import QuadraticPenalty
+from cl_runner.methods.settings import PenaltySettings
 
-SIZES = (7, 7, 1)
-LAYOUT = mlp_layout(SIZES, runs=3)  # 64 parameters a run, so that a buffer has no filling
-EWC, L2 = PenaltyRule("ewc", 0), PenaltyRule("l2", 0)
-ONLINE = PenaltyRule("online_ewc", 0, gamma=0.7)
-AVERAGE = PenaltyRule("online_ewc", 0, update="average", alpha=0.7)
+SIZES = (7, 7, 1)  # 64 parameters a run, so that a buffer has no filling
+LAYOUT = MLPStack(SIZES, "relu", [0, 1, 2]).layout
+EWC, L2 = PenaltySettings("ewc", 0), PenaltySettings("l2", 0)
+ONLINE = PenaltySettings("online_ewc", 0, gamma=0.7)
+AVERAGE = PenaltySettings("online_ewc", 0, update="average", alpha=0.7)
 STRENGTH = torch.tensor([0.0, 2.0, 50.0], dtype=torch.float64)
 
 
@@ -23,20 +24,28 @@ def random_tasks(count: int) -> list[tuple[Tensor, Tensor]]:
     return [(parameters, fisher.square() * alive) for parameters, fisher in draws]
 
 
-def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltyRule) -> QuadraticPenalty:
+def penalty_after(tasks: list[tuple[Tensor, Tensor]], *kinds: PenaltySettings) -> QuadraticPenalty:
     """Of three runs with `STRENGTH`; all of one kind, or each of its own."""
     each = kinds if len(kinds) == 3 else kinds * 3
     rules = [replace(kind, strength=float(value)) for kind, value in zip(each, STRENGTH, strict=True)]
-    found = QuadraticPenalty(LAYOUT, rules, STRENGTH.to(tasks[0][0].dtype))
-    for parameters, fisher in tasks:
-        found.consolidate(parameters, fisher, SIZES[-1])
+    stack = MLPStack(SIZES, "relu", [0, 1, 2], dtype=tasks[0][0].dtype)
+    found = QuadraticPenalty(stack, rules)
+    for task, (parameters, fisher) in enumerate(tasks):
+        stack.parameters.copy_(parameters)
+        found.end(task, fisher, SIZES[-1])
     return found
 
 
 def gradient_of(penalty: QuadraticPenalty, at: Tensor) -> Tensor:
-    gradient = torch.ones_like(at)
-    penalty.add_gradient(at, gradient)
-    return gradient - 1
+    penalty.stack.parameters.copy_(at)
+    penalty.stack.gradient.fill_(1)
+    penalty.on_gradient()
+    return penalty.stack.gradient - 1
+
+
+def value_of(penalty: QuadraticPenalty, at: Tensor) -> Tensor:
+    penalty.stack.parameters.copy_(at)
+    return penalty.value()
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
@@ -49,7 +58,7 @@ def test_running_quadratic_equals_the_explicit_sum_over_tasks(count: int) -> Non
     )
     explicit.sum().backward()
     penalty = penalty_after(tasks, EWC)
-    torch.testing.assert_close(penalty.value(at.detach()), explicit.detach())
+    torch.testing.assert_close(value_of(penalty, at.detach()), explicit.detach())
     torch.testing.assert_close(gradient_of(penalty, at.detach()), at.grad)
 
 
@@ -62,18 +71,18 @@ def test_online_penalty_decays_and_is_anchored_at_the_latest() -> None:
     expected = LAYOUT.spread(STRENGTH) * running * (at - tasks[-1][0])
     penalty = penalty_after(tasks, ONLINE)
     torch.testing.assert_close(gradient_of(penalty, at), expected)
-    torch.testing.assert_close(penalty.value(tasks[-1][0]), torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(value_of(penalty, tasks[-1][0]), torch.zeros(3, dtype=torch.float64))
 
 
 def test_no_pull_at_the_anchor_of_a_single_task() -> None:
     parameters, fisher = random_tasks(1)[0]
     penalty = penalty_after([(parameters.float(), fisher.float())], EWC)
     assert not gradient_of(penalty, penalty.centre).any()
-    assert not penalty.value(penalty.centre).any()
+    assert not value_of(penalty, penalty.centre).any()
 
 
 @pytest.mark.parametrize("kind", [EWC, ONLINE, AVERAGE, L2])
-def test_no_pull_at_the_latest_parameters_where_earlier_tasks_have_no_weight(kind: PenaltyRule) -> None:
+def test_no_pull_at_the_latest_parameters_where_earlier_tasks_have_no_weight(kind: PenaltySettings) -> None:
     # Of EWC where the earlier tasks' information is zero; of L2, where every task weighs the same, while there is one;
     # of online EWC everywhere.
     tasks = [(parameters.float(), fisher.float()) for parameters, fisher in random_tasks(3)]
@@ -85,11 +94,8 @@ def test_no_pull_at_the_latest_parameters_where_earlier_tasks_have_no_weight(kin
         alone = torch.ones_like(alone)
     penalty = penalty_after(tasks, kind)
     latest = tasks[-1][0].to(penalty.centre)
-    pull = torch.zeros_like(latest)
-    penalty.add_gradient(latest, pull)
-    assert not pull[alone].any()
-    penalty.add_gradient(latest + 1, pull)
-    assert pull[alone].any()
+    assert not gradient_of(penalty, latest)[alone].any()
+    assert gradient_of(penalty, latest + 1)[alone].any()
 
 
 def test_what_does_not_move_keeps_its_centre() -> None:
@@ -131,21 +137,23 @@ def test_runs_of_all_kinds_share_a_stack() -> None:
 
 
 @pytest.mark.parametrize("kind", [L2, EWC, ONLINE])
-def test_outputs_of_tasks_to_come_are_not_held(kind: PenaltyRule) -> None:
-    layout = mlp_layout((3, 2, 4), runs=1)
-    penalty = QuadraticPenalty(layout, [replace(kind, strength=2.0)], torch.ones(1))
+def test_outputs_of_tasks_to_come_are_not_held(kind: PenaltySettings) -> None:
+    stack = MLPStack((3, 2, 4), "relu", [0])
+    layout, penalty = stack.layout, QuadraticPenalty(stack, [replace(kind, strength=2.0)])
     first, second = torch.randn(2, layout.numel)
     alive = torch.ones(layout.numel)
     for part in layout.layers(alive)[-1]:
         part[:, 2:] = 0
-    penalty.consolidate(first, alive, 2)
+    stack.parameters.copy_(first)
+    penalty.end(0, alive, 2)
     pull = gradient_of(penalty, second)
     own = slice(layout.per_run)
     torch.testing.assert_close(pull[own], (2 * alive * (second - first))[own], rtol=1e-4, atol=1e-5)
     for part in layout.layers(pull)[-1]:
         assert (part[:, 2:] == 0).all()
     # Once a task has had them they are.
-    penalty.consolidate(second, torch.ones(layout.numel), 4)
+    stack.parameters.copy_(second)
+    penalty.end(1, torch.ones(layout.numel), 4)
     weight, bias = layout.layers(gradient_of(penalty, second + 1))[-1]
     assert (weight[:, 2:] > 0).all()
     assert (bias[:, 2:] > 0).all()

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cl_runner.methods.titles import describe
 from cl_runner.results.record import begin_session
 from cl_runner.results.run import Run, load_run
 from cl_runner.results.significance import BIN_WIDTH
+from cl_runner.runs import rows as rows_of_runs
 from cl_runner.runs.evaluation import Score
 from cl_runner.runs.fisher import fisher_diagonal
 from cl_runner.runs.loop import run_stack
@@ -390,7 +392,9 @@ def test_fanning_out_what_is_common_changes_nothing(
         return [tmp_path / name / str(number) for number in range(len(configs))]
 
     run_stack(configs, directories("shared"), Counting())
-    monkeypatch.setattr("cl_runner.runs.rows.history", lambda config, _: (config.seed, id(config)))
+    for name in ("share_rows", "fanned_out"):
+        never = partial(getattr(rows_of_runs, name), past=lambda config, _: id(config))
+        monkeypatch.setattr(f"cl_runner.runs.loop.{name}", never)
     run_stack(configs, directories("apart"), Silent())
     # After the first task the two EWC are still alike, and so are the sources of the hard mask and of the soft one.
     assert rows == [2 * 1, 2 * 7, 2 * 12, 2 * 12]

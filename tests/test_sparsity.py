@@ -1,7 +1,8 @@
 import torch
 
-from cl_runner.engine.mlp import mlp_layout
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.methods.l1 import L1Proximal, soft_threshold
+from cl_runner.methods.settings import L1Settings
 
 
 def test_soft_threshold_minimises_its_objective() -> None:
@@ -23,11 +24,11 @@ def test_small_values_become_exactly_zero() -> None:
 
 
 def test_biases_and_runs_without_l1_are_left_alone() -> None:
-    layout = mlp_layout((4, 3, 2), runs=2)
-    part = L1Proximal(layout, torch.tensor([0.0, 5.0]), learning_rate=0.1)
-    parameters = torch.randn(layout.numel)
+    stack = MLPStack((4, 3, 2), "relu", [0, 1])
+    layout, parameters = stack.layout, stack.parameters
+    part = L1Proximal(stack, [None, L1Settings(5.0, learning_rate=0.1)])
     before = parameters.clone()
-    part.step(parameters)
+    part.on_update()
     for run in range(2):
         old, new = layout.named(before, run), layout.named(parameters, run)
         for name in old:
@@ -39,11 +40,11 @@ def test_biases_and_runs_without_l1_are_left_alone() -> None:
 
 
 def test_value_is_the_l1_norm_of_the_weights() -> None:
-    layout = mlp_layout((4, 3, 2), runs=2)
-    part = L1Proximal(layout, torch.tensor([1.0, 5.0]), learning_rate=0.1)
-    parameters = torch.randn(layout.numel)
+    stack = MLPStack((4, 3, 2), "relu", [0, 1])
+    layout, parameters = stack.layout, stack.parameters
+    part = L1Proximal(stack, [L1Settings(strength, learning_rate=0.1) for strength in (1.0, 5.0)])
     norms = [
         sum(tensor.abs().sum() for name, tensor in layout.named(parameters, run).items() if "weight" in name)
         for run in range(2)
     ]
-    torch.testing.assert_close(part.value(parameters), torch.tensor([norms[0], 5 * norms[1]]))
+    torch.testing.assert_close(part.value(), torch.tensor([norms[0], 5 * norms[1]]))

@@ -123,10 +123,10 @@ def test_a_frozen_parameter_does_not_change_by_a_bit(
     benchmark, stack = tiny_pair(config, tiny, [4, 5], torch.float32)
     part = Method(stack, [config] * 2)
     list(train_task(stack, part, benchmark, 0, [0], config.train))
-    part.consolidate(torch.rand_like(stack.parameters), stack.sizes[-1])
+    part.end(0, torch.rand_like(stack.parameters), stack.sizes[-1])
     before = stack.parameters.clone()
     list(train_task(stack, part, benchmark, 1, [1], config.train))
-    frozen = part.trainable == 0
+    frozen = part.scale == 0
     in_use = 2 * stack.layout.per_run
     assert frozen.sum() > 0.59 * in_use
     assert torch.equal(stack.parameters.view(torch.int32)[frozen], before.view(torch.int32)[frozen])
@@ -166,7 +166,7 @@ def test_a_soft_mask_is_plain_adam_with_each_update_scaled(
                     parameter.copy_(old + scale * (parameter - old))
 
     method = Method(stack, [config])
-    method.consolidate(fisher, stack.sizes[-1])
+    method.end(0, fisher, stack.sizes[-1])
     list(train_task(stack, method, benchmark, 0, [0], config.train))
     for found, parameter in zip(stack.layout.named(stack.parameters, 0).values(), network.parameters(), strict=True):
         torch.testing.assert_close(found, parameter.detach(), rtol=1e-8, atol=1e-10)
@@ -179,7 +179,7 @@ def test_a_hard_mask_is_the_same_to_the_bit_beside_a_soft_one(make_config: MakeC
     for neighbour in (hard, soft):
         benchmark, stack = tiny_pair(hard, tiny, [4, 5], torch.float32)
         method = Method(stack, [hard, neighbour])
-        method.consolidate(torch.rand(stack.layout.numel, generator=torch.Generator().manual_seed(1)), stack.sizes[-1])
+        method.end(0, torch.rand(stack.layout.numel, generator=torch.Generator().manual_seed(1)), stack.sizes[-1])
         list(train_task(stack, method, benchmark, 1, [1], hard.train))
         found.append(stack.layout.select(stack.parameters, [0]).view(torch.int32))
     assert torch.equal(*found)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from test_runner import Silent
 
 from cl_runner.config.schema import Config
-from cl_runner.engine.mlp import mlp_layout
+from cl_runner.engine.mlp import MLPStack
 from cl_runner.methods.acting import idle_settings
-from cl_runner.methods.mask import GradientMask, MaskRule
+from cl_runner.methods.mask import GradientMask
 from cl_runner.methods.method import history
+from cl_runner.methods.settings import MaskSettings
 from cl_runner.results.run import Run
 from cl_runner.runs.loop import run_stack
 from cl_runner.runs.overlap import chance
@@ -41,7 +42,7 @@ def significance_by_task() -> list[Tensors]:
     return found
 
 
-def expected_scales(kept: Tensors, rule: MaskRule, used: int) -> Tensors:
+def expected_scales(kept: Tensors, rule: MaskSettings, used: int) -> Tensors:
     """By one parameter, or neuron, after the other."""
     units: list[tuple[int, int, int, float]] = []
     for layer in range(2):
@@ -82,21 +83,20 @@ def expected_scales(kept: Tensors, rule: MaskRule, used: int) -> Tensors:
 def test_masks_are_those_of_a_plain_ranking_of_the_outputs_in_use(
     kind: str, source: str, unit: str, soft: bool, unused: str
 ) -> None:
-    rule = MaskRule(kind, 0.8, source, unit, soft, unused)
-    layout = mlp_layout(SIZES, runs=1)
-    parameters = torch.zeros(layout.numel, dtype=torch.float64)
-    mask = GradientMask(layout, [rule], parameters)
+    rule = MaskSettings(kind, 0.8, source, unit, soft, unused)
+    stack = MLPStack(SIZES, "relu", [0], dtype=torch.float64)
+    layout, mask = stack.layout, GradientMask(stack, [rule])
     kept: Tensors = {}
     union: Tensors = {}
     for task, fisher in enumerate(significance_by_task(), 1):
         vector = torch.cat([torch.from_numpy(values).flatten() for values in fisher.values()])
-        mask.consolidate(parameters, layout.gathered([vector]), PER_TASK * task)
+        mask.end(task - 1, layout.gathered([vector]), PER_TASK * task)
         join = {"sum": np.add, "max": np.maximum}.get(source, lambda _, latest: latest)
         kept = {name: join(kept[name], values) if kept else values for name, values in fisher.items()}
         scales = expected_scales(kept, rule, PER_TASK * task)
         union = {name: np.minimum(union[name], values) if union else values for name, values in scales.items()}
         for name, values in (union if source == "union" else scales).items():
-            found = layout.named(mask.trainable, 0)[name].numpy()
+            found = layout.named(mask.scale, 0)[name].numpy()
             np.testing.assert_allclose(found, values, rtol=0, atol=1e-12)
             if unused == "free" and name.startswith("layers.1"):
                 assert (found[PER_TASK * task :] == 1).all()
@@ -107,14 +107,14 @@ def test_a_soft_layerwise_mask_stays_soft(unit: str) -> None:
     """With outputs to come counted its threshold is among them, at zero, and what is not frozen is quite free."""
     parts = {}
     for unused in ("free", "counted"):
-        layout = mlp_layout(SIZES, runs=1)
-        mask = GradientMask(
-            layout, [MaskRule("layerwise", 0.5, "latest", unit, soft=True, unused=unused)], torch.zeros(layout.numel)
-        )
+        stack = MLPStack(SIZES, "relu", [0])
+        layout = stack.layout
+        rule = MaskSettings("layerwise", 0.5, "latest", unit, soft=True, unused=unused)
+        mask = GradientMask(stack, [rule])
         fisher = significance_by_task()[0]
         vector = torch.cat([torch.from_numpy(values).flatten() for values in fisher.values()]).float()
-        mask.consolidate(torch.zeros(layout.numel), layout.gathered([vector]), PER_TASK)
-        parts[unused] = layout.named(mask.trainable, 0)["layers.1.weight"]
+        mask.end(0, layout.gathered([vector]), PER_TASK)
+        parts[unused] = layout.named(mask.scale, 0)["layers.1.weight"]
     assert ((parts["free"] > 0) & (parts["free"] < 1)).any()
     assert not ((parts["counted"] > 0) & (parts["counted"] < 1)).any()
 

@@ -29,7 +29,7 @@ def describe(key: str, owner: type | None = None) -> str:
 
     Args:
         key: of a run, of Hydra (`hydra.run.dir`, or a group `hydra/launcher`), or of a sweep's launcher or sweeper.
-        owner: of a launcher's setting, the dataclass of that launcher.
+        owner: of a launcher's setting, or of a part's of one's own, the dataclass of its settings.
     """
     key = key.replace("/", ".")
     prefix, schema = _schema(key, owner)
@@ -53,6 +53,8 @@ def _schema(key: str, owner: type | None) -> tuple[str, type]:
         return "hydra.launcher.", owner if is_dataclass(owner) else next(iter(LAUNCHERS.values()))
     if key.startswith("hydra.sweeper."):
         return "hydra.sweeper.", owner if is_dataclass(owner) else SweeperConfig
+    if key.startswith("method.parts.") and key.count(".") > 2 and is_dataclass(owner):
+        return ".".join(key.split(".")[:3]) + ".", owner
     if key.startswith("hydra."):
         return "hydra.", HydraConf
     return "", Config
@@ -86,7 +88,7 @@ def _kind(kind: Any, limit: Any) -> str:
         return "one of " + ", ".join(kind.__members__)
     # Hydra's are written as `typing.List`.
     origin: Any = get_origin(kind)
-    words = _KINDS.get(origin[get_args(kind)] if origin is list else kind) or _KINDS[origin]
+    words = _KINDS.get(origin[get_args(kind)] if origin is list else kind) or _KINDS.get(origin) or str(kind)
     return f"{words} {limit or ''}".strip()
 
 

@@ -33,8 +33,18 @@ def dotted(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         value = getattr(settings, item.name)
         if is_dataclass(value):
             yield from dotted(value, f"{prefix}{item.name}.")
+        elif isinstance(value, Mapping):
+            yield from _entries(value, f"{prefix}{item.name}.")
         else:
             yield f"{prefix}{item.name}", value
+
+
+def _entries(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _entries(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
 
 
 def _checked(settings: object, schema: Any, prefix: str) -> Any:
@@ -80,6 +90,8 @@ def _is(kind: Any, value: object) -> bool:
     if kind is Any:
         # What it may be besides is said by what is allowed.
         return not isinstance(value, str | list) or len(value) <= _LONGEST
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and len(value) <= _LONGEST and all(map(_is_plain, value.items()))
     if get_origin(kind) is list:
         (entry,) = get_args(kind)
         return isinstance(value, list) and len(value) <= _LONGEST and all(_is(entry, item) for item in value)
@@ -87,6 +99,18 @@ def _is(kind: Any, value: object) -> bool:
         # A larger one is neither a number of ours nor can it become one.
         return isinstance(value, (int, kind)) and abs(value) < 2.0**1000
     return type(value) is kind and not (isinstance(value, str) and len(value) > _LONGEST)
+
+
+def _is_plain(entry: tuple[object, object]) -> bool:
+    """Whether an entry of an open mapping has a word for a name, and a plain value."""
+    name, value = entry
+    if not isinstance(name, str) or len(name) > _LONGEST:
+        return False
+    if isinstance(value, dict):
+        return len(value) <= _LONGEST and all(map(_is_plain, value.items()))
+    if isinstance(value, list):
+        return len(value) <= _LONGEST and all(_is_plain(("", item)) for item in value)
+    return value is None or any(_is(kind, value) for kind in (bool, int, float, str))
 
 
 def _told(value: object) -> str:

@@ -19,10 +19,10 @@ def check_keys(settings: DictConfig, schema: Any, prefix: str = "") -> None:
     hints = get_type_hints(schema)
     for name in map(str, settings):
         if name not in hints:
-            raise ConfigError(f"{prefix}{name}: unknown setting, allowed: {describe(prefix + name)}")
+            raise ConfigError(f"{prefix}{name}: unknown setting, allowed: {describe(prefix + name, schema)}")
     for name, kind in hints.items():
         if name not in settings or OmegaConf.is_missing(settings, name):
-            raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name)}")
+            raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name, schema)}")
         if is_dataclass(kind):
             check_keys(settings[name], kind, f"{prefix}{name}.")
 

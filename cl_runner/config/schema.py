@@ -187,6 +187,10 @@ class MethodConfig:
     soft: bool
     unused: str = field(metadata=_one_of("free", "counted") | _before("counted"))
     l1_lambda: float = field(metadata=_within(0, _STRENGTH))
+    parts: dict[str, Any] = field(
+        metadata=_before({})
+        | {"words": "parts of one's own by name, as in {si: {_target_: mine.si.SynapticIntelligence}}"}
+    )
 
 
 @dataclass
@@ -283,10 +287,11 @@ INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "plots", "checkp
 
 
 def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """What runs had before there was a setting, by dotted key, of those settings that came later."""
+    """What runs had before there was a setting, by dotted key, of those settings that came later; nothing of an open
+    mapping, which was empty."""
     hints = get_type_hints(schema)
     for item in fields(schema):
         if is_dataclass(hints[item.name]):
             yield from values_before(hints[item.name], f"{prefix}{item.name}.")
-        elif "before" in item.metadata:
+        elif item.metadata.get("before", {}) != {}:
             yield f"{prefix}{item.name}", item.metadata["before"]

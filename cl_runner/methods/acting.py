@@ -5,6 +5,7 @@ from typing import Any
 
 from cl_runner.config.plain_settings import dotted
 from cl_runner.config.schema import INCIDENTAL, Config
+from cl_runner.methods.settings import parts_of
 
 
 def acting_settings(config: Config) -> dict[str, Any]:
@@ -28,14 +29,13 @@ def idle_settings(config: Config) -> dict[str, str]:
     """
     method, train, fisher, family = config.method, config.train, config.fisher, config.benchmark.family
     no_mask = no_penalty = ""
-    if method.mask == "none":
-        no_mask = f"method={method.name} has no mask (method.mask=none)"
-    elif config.freeze == 0 and not method.soft:
-        no_mask = "freeze=0 freezes nothing"
-    if method.penalty == "none":
-        no_penalty = f"method={method.name} has no penalty (method.penalty=none)"
-    elif method.ewc_lambda == 0:
-        no_penalty = "method.ewc_lambda=0 pulls at nothing"
+    parts = parts_of(config)
+    if "mask" not in parts:
+        without = f"method={method.name} has no mask (method.mask=none)"
+        no_mask = without if method.mask == "none" else "freeze=0 freezes nothing"
+    if "penalty" not in parts:
+        without = f"method={method.name} has no penalty (method.penalty=none)"
+        no_penalty = without if method.penalty == "none" else "method.ewc_lambda=0 pulls at nothing"
     every_output = ""
     if config.benchmark.scenario == "domain":
         every_output = "with benchmark.scenario=domain all outputs are in use from the first task on"

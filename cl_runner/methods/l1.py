@@ -1,9 +1,12 @@
 """L1 sparsity by proximal steps, which make weights exactly zero."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from cl_runner.engine.network import Layout
+from cl_runner.methods.part import PROXIMAL, Part
+from cl_runner.methods.settings import L1Settings
 
 
 def soft_threshold(values: Tensor, threshold: Tensor) -> None:
@@ -14,29 +17,37 @@ def soft_threshold(values: Tensor, threshold: Tensor) -> None:
     values.sub_(torch.clamp(values, -threshold, threshold))
 
 
-class L1Proximal:
-    """The term λ₁ Σ |w| over each run's weights (biases are free), applied after each optimiser step.
-
-    Args:
-        layout: of the parameters.
-        strength: λ₁ of each run, `(R,)`.
-        learning_rate: of the optimiser; the threshold of a step is learning rate · λ₁.
+class L1Proximal(Part):
+    """The term λ₁ Σ |w| over each row's weights (biases are free), applied after each optimiser step, from the first
+    task on. The threshold of a step is learning rate · λ₁.
     """
 
-    def __init__(self, layout: Layout, strength: Tensor, learning_rate: float) -> None:
-        self._layout = layout
-        self._strength = layout.spread(strength)
-        # A tensor with a number for each neuron, in place of one for each of its inputs, is a bias.
-        for layer in layout.layers(self._strength):
+    Settings: ClassVar[type] = L1Settings
+    order = PROXIMAL
+
+    @classmethod
+    def uses_fisher(cls, settings: L1Settings) -> bool:  # noqa: ARG003 (of the protocol)
+        """Never."""
+        return False
+
+    @classmethod
+    def describe(cls, settings: L1Settings) -> str:
+        """`λ₁=0.1`."""
+        return f"λ₁={settings.strength:g}"
+
+    def setup(self) -> None:
+        """A tensor with a number for each neuron, in place of one for each of its inputs, is a bias."""
+        self._strength = self.by_parameter("strength")
+        for layer in self.stack.layout.layers(self._strength):
             for tensor in layer:
                 if tensor.dim() == 2:
                     tensor.zero_()
-        self._threshold = learning_rate * self._strength
+        self._threshold = self.by_parameter("learning_rate") * self._strength
 
-    def step(self, parameters: Tensor) -> None:
-        """Shrink the weights `(R·P,)` in place."""
-        soft_threshold(parameters, self._threshold)
+    def on_update(self) -> None:
+        """Shrink the weights."""
+        soft_threshold(self.stack.parameters, self._threshold)
 
-    def value(self, parameters: Tensor) -> Tensor:
-        """λ₁ Σ |w| of each run, `(R,)`, in the units of the loss."""
-        return self._layout.totals(self._strength * parameters.abs())
+    def value(self) -> Tensor:
+        """λ₁ Σ |w|."""
+        return self.stack.layout.totals(self._strength * self.stack.parameters.abs())

@@ -11,15 +11,17 @@ to freeze its share of the layer, would take them once the others are frozen, an
 among them, at zero. `unused="counted"` does that all the same.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from cl_runner.engine.network import Layout
+from cl_runner.methods.part import MASK, Part
+from cl_runner.methods.settings import MaskSettings
 
-# The tensors of a layer, of one run: weight `(out, ...)`, bias `(out,)`.
+# The tensors of a layer, of one row: weight `(out, ...)`, bias `(out,)`.
 Layer = Sequence[Tensor]
 
 
@@ -46,29 +48,12 @@ def soft_scale(significance: Tensor, frozen: Tensor) -> Tensor:
     return (1 - significance / threshold).clamp(0, 1)
 
 
-@dataclass(frozen=True)
-class MaskRule:
-    """How one run's mask is made: see `MethodConfig`; `kind` "none" never freezes."""
-
-    kind: str
-    fraction: float
-    source: str
-    unit: str
-    soft: bool
-    unused: str
-
-    @property
-    def active(self) -> bool:
-        """Whether it keeps anything from being trained."""
-        return self.kind != "none" and (self.fraction > 0 or self.soft)
-
-
-def unit_significance(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[Tensor]:
+def unit_significance(layers: Sequence[Layer], rule: MaskSettings, used: int) -> list[Tensor]:
     """Significance of the units of each layer that a rule counts, `(n_l,)`: of the output layer, L, units of the first
     `used` of its outputs, so that n_L = used · (in + 1) parameters or `used` neurons; all with `unused="counted"`.
 
     Args:
-        layers: significance of one run's parameters, weight `(out, ...)` and bias `(out,)` of each layer.
+        layers: significance of one row's parameters, weight `(out, ...)` and bias `(out,)` of each layer.
         rule: its `unit` is "parameter", neuron by neuron its weights and its bias, or "neuron", their sum.
         used: number of outputs that tasks so far have had.
     """
@@ -81,7 +66,7 @@ def unit_significance(layers: Sequence[Layer], rule: MaskRule, used: int) -> lis
     return [row.sum(1) if rule.unit == "neuron" else row.flatten() for row in rows]
 
 
-def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
+def unit_scales(significance: Sequence[Tensor], rule: MaskSettings) -> list[Tensor]:
     """What a rule leaves of each unit's update: 0 of round(fraction · n) of n units, n counted in each layer or over
     all layers; of the others all, or what `soft_scale` says.
 
@@ -99,12 +84,12 @@ def unit_scales(significance: Sequence[Tensor], rule: MaskRule) -> list[Tensor]:
     return list(torch.cat(scales).split([len(layer) for layer in significance]))
 
 
-def update_scales(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[list[Tensor]]:
+def update_scales(layers: Sequence[Layer], rule: MaskSettings, used: int) -> list[list[Tensor]]:
     """What a rule leaves of each parameter's update, from 0 for a frozen one to 1, shaped as `layers`.
 
     Args:
-        layers: significance of one run's parameters, as for `unit_significance`.
-        rule: of that run; its source does not matter here.
+        layers: significance of one row's parameters, as for `unit_significance`.
+        rule: of that row; its source does not matter here.
         used: number of outputs that tasks so far have had.
     """
     found = []
@@ -117,7 +102,7 @@ def update_scales(layers: Sequence[Layer], rule: MaskRule, used: int) -> list[li
     return found
 
 
-class GradientMask:
+class GradientMask(Part):
     """Scales the updates of a stack's parameters: a frozen one gets none, whatever the optimiser makes of it.
 
     The mask is applied to the update, after the optimiser's step: θ ← θ_before + scale · (θ − θ_before). For a frozen
@@ -125,69 +110,67 @@ class GradientMask:
     the gradient, and neither momentum, weight decay nor an L1 step can move a frozen bit. A soft mask on the gradient
     would do nothing, as Adam divides out any constant factor.
 
-    Args:
-        layout: of all buffers.
-        rules: one for each run.
-        parameters: a buffer, for its device and dtype.
+    Attributes:
+        scale: 1 for a free parameter, 0 for a frozen one, between them under a soft mask, `(R·P,)`.
     """
 
-    def __init__(self, layout: Layout, rules: Sequence[MaskRule], parameters: Tensor) -> None:
-        self._layout, self._rules = layout, rules
-        self._significance = torch.zeros_like(parameters)
-        self.trainable = torch.ones_like(parameters)
-        self._start = torch.zeros_like(parameters)
+    Settings: ClassVar[type] = MaskSettings
+    order = MASK
+    scale: Tensor
+
+    @classmethod
+    def history(cls, settings: MaskSettings, task: int) -> Hashable:
+        """The first task knows no mask; while the second is trained every source of significance is the first."""
+        if task == 0:
+            return None
+        return settings if task > 1 else replace(settings, source="")
+
+    @classmethod
+    def describe(cls, settings: MaskSettings) -> str:
+        """`soft global mask, freeze=0.5`."""
+        return f"{'soft ' * settings.soft}{settings.kind} mask, freeze={settings.fraction:g}"
+
+    def setup(self) -> None:
+        """Everything is free."""
+        self._significance = self.state.buffer("significance")
+        self.scale = self.state.buffer("scale", 1.0)
+        self._start = torch.zeros_like(self.scale)
         self._active = False
-        self._soft = any(rule.active and rule.soft for rule in rules)
+        self._soft = any(settings is not None and settings.soft for settings in self.settings)
 
-    def inherit(self, parent: "GradientMask", rows: Sequence[int]) -> None:
-        """Start from the significance and masks that `parent` has for the runs `rows`, which may repeat."""
-        self._significance = parent._layout.select(parent._significance, rows)
-        self.trainable = parent._layout.select(parent.trainable, rows)
+    def prepare(self) -> None:
+        """What a hard mask puts back is the same before every step, and 0 where it puts back nothing."""
+        self._start.copy_(self.stack.parameters * (1 - self.scale))
+        self._active = bool((self.scale < 1).any())
 
-    def consolidate(self, parameters: Tensor, fisher: Tensor, used: int) -> None:
-        """Choose what stays frozen from now on, after a task that ended at `parameters`, both `(R·P,)`, when the tasks
-        so far have had the first `used` outputs.
-        """
-        layers = list(zip(*map(self._layout.layers, (fisher, self._significance, self.trainable)), strict=True))
-        for run, rule in enumerate(self._rules):
-            if rule.kind == "none":
+    def on_gradient(self) -> None:
+        """Keep the parameters as they are before the step, if a soft mask needs them."""
+        if self._active and self._soft:
+            self._start.copy_(self.stack.parameters)
+
+    def on_update(self) -> None:
+        """Undo the step as far as the masks say: on frozen parameters to the bit, on free ones not at all."""
+        parameters = self.stack.parameters
+        if self._active and self._soft:
+            # Exact where the scale is 0 or 1, so hard masks are as hard beside a soft one.
+            torch.lerp(self._start, parameters, self.scale, out=parameters)
+        elif self._active:
+            torch.addcmul(self._start, self.scale, parameters, out=parameters)
+
+    def end(self, task: int, fisher: Tensor, used: int) -> None:  # noqa: ARG002 (the first is like all others)
+        """Choose what stays frozen from now on."""
+        buffers = (fisher, self._significance, self.scale)
+        layers = list(zip(*map(self.stack.layout.layers, buffers), strict=True))
+        for row, rule in enumerate(self.settings):
+            if rule is None:
                 continue
             for latest, kept, _ in layers:
                 for new, old in zip(latest, kept, strict=True):
-                    old[run] = _accumulated(old[run], new[run], rule.source)
-            significance = [[tensor[run] for tensor in kept] for _, kept, _ in layers]
-            scales = update_scales(significance, rule, used)
-            for (_, _, trainable), chosen in zip(layers, scales, strict=True):
-                for mask, scale in zip(trainable, chosen, strict=True):
-                    mask[run] = torch.minimum(mask[run], scale) if rule.source == "union" else scale
-        self._arm(parameters)
-
-    def state(self) -> dict[str, Tensor]:
-        """What it has learned, as buffers `(R·P,)`."""
-        return {"significance": self._significance, "trainable": self.trainable}
-
-    def load(self, state: Mapping[str, Tensor], parameters: Tensor) -> None:
-        """Go on from what `state` gave, and the parameters `(R·P,)` of then."""
-        self._significance, self.trainable = state["significance"], state["trainable"]
-        self._arm(parameters)
-
-    def _arm(self, parameters: Tensor) -> None:
-        # What a hard mask puts back is the same before every step, and 0 where it puts back nothing.
-        self._start = parameters * (1 - self.trainable)
-        self._active = bool((self.trainable < 1).any())
-
-    def remember(self, parameters: Tensor) -> None:
-        """Keep the parameters as they are before a step, if a soft mask needs them."""
-        if self._active and self._soft:
-            self._start.copy_(parameters)
-
-    def restore(self, parameters: Tensor) -> None:
-        """Undo a step as far as the masks say, in place: on frozen parameters to the bit, on free ones not at all."""
-        if self._active and self._soft:
-            # Exact where the scale is 0 or 1, so hard masks are as hard beside a soft one.
-            torch.lerp(self._start, parameters, self.trainable, out=parameters)
-        elif self._active:
-            torch.addcmul(self._start, self.trainable, parameters, out=parameters)
+                    old[row] = _accumulated(old[row], new[row], rule.source)
+            significance = [[tensor[row] for tensor in kept] for _, kept, _ in layers]
+            for (_, _, scale), chosen in zip(layers, update_scales(significance, rule, used), strict=True):
+                for mask, new in zip(scale, chosen, strict=True):
+                    mask[row] = torch.minimum(mask[row], new) if rule.source == "union" else new
 
 
 def _accumulated(kept: Tensor, latest: Tensor, source: str) -> Tensor:

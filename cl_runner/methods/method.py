@@ -1,4 +1,4 @@
-"""A method: up to three parts that each keep old tasks in their own way, and compose.
+"""A method: parts that each keep old tasks in their own way, composed for the runs of a stack.
 
 ========================  =============================  ==================================================
 part                      acts                           module
@@ -6,59 +6,39 @@ part                      acts                           module
 quadratic penalty (EWC)   on the gradient                `cl_runner.methods.quadratic`
 L1 proximal step          after the optimiser's step     `cl_runner.methods.l1`
 gradient mask             last, on the whole update      `cl_runner.methods.mask`
+of one's own              where it says                  `cl_runner.methods.part`
 ========================  =============================  ==================================================
 
-A stack can hold runs of different methods: each part has settings by run, and a part that no run uses is
-left out. What differs between methods shows late: before the first Fisher information there is no penalty and no
-mask. `history` tells which runs are still the same, so that they are trained as one.
+A stack can hold runs of different methods: each part has settings by row, and a part that no row uses is left out. What
+differs between methods shows late: before the first Fisher information there is no penalty and no mask. `history` tells
+which runs are still the same, so that they are trained as one.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
 
 from cl_runner.config.schema import Config
 from cl_runner.engine.network import Network
-from cl_runner.methods.l1 import L1Proximal
-from cl_runner.methods.mask import GradientMask, MaskRule
-from cl_runner.methods.quadratic import PenaltyRule, QuadraticPenalty
+from cl_runner.methods.own import resolved
+from cl_runner.methods.part import Part, Step, overrides
+from cl_runner.methods.settings import parts_of
 
 
 def history(config: Config, task: int) -> Hashable:
-    """What a network depends on up to and including its training on `task` (from 0), in runs that differ in seed and
-    method alone: where two configs agree in it, so do the networks.
-
-    The first task knows no penalty and no mask. While the second is trained, both come from one task: EWC is online
-    EWC then, however that is updated, and every source of significance is that task. Settings that are not named here
-    always count.
+    """What a row depends on up to and including its training on `task` (from 0), in runs that differ in seed and method
+    alone: where two configs agree in it, so do the networks and all that parts keep of them.
     """
-    method = config.method
-    penalised = task > 0 and method.penalty != "none" and method.ewc_lambda > 0
-    masked = task > 0 and mask_rule(config).active
-    significant = masked or (penalised and method.penalty != "l2")
-    idle = {"name"}
-    if not penalised:
-        idle |= {"penalty", "ewc_lambda"}
-    if not masked:
-        idle |= {"mask", "mask_source", "unit", "soft"}
-    if not masked or config.freeze == 0 or config.benchmark.scenario == "domain":
-        idle |= {"unused"}
-    if task == 1:
-        idle |= {"mask_source"} if method.penalty == "l2" else {"penalty", "mask_source"}
-    if task == 1 or not penalised or method.penalty != "online_ewc":
-        idle |= {"update", "gamma", "alpha"}
-    idle |= {"gamma"} if method.update == "average" else {"alpha"}
-    settings = tuple((name, value) for name, value in asdict(method).items() if name not in idle)
-    fisher = astuple(config.fisher) if significant else None
-    return config.seed, config.freeze if masked else None, fisher, settings
-
-
-def mask_rule(config: Config) -> MaskRule:
-    """How a run's mask is made."""
-    method = config.method
-    return MaskRule(method.mask, config.freeze, method.mask_source, method.unit, method.soft, method.unused)
+    found, significant = set[Hashable](), False
+    for name, choice in parts_of(config).items():
+        kind, settings = resolved(choice)
+        past = kind.history(settings, task)
+        if past is not None:
+            found.add((name, kind, past))
+            significant |= task > 0 and kind.uses_fisher(settings)
+    return config.seed, frozenset(found), astuple(config.fisher) if significant else None
 
 
 class Method:
@@ -66,96 +46,102 @@ class Method:
 
     Args:
         stack: the networks.
-        configs: one for each run; the optimiser's settings are common to all.
+        configs: one for each row.
     """
 
     def __init__(self, stack: Network, configs: Sequence[Config]) -> None:
-        settings = [config.method for config in configs]
-        like = stack.parameters
-        rules = [PenaltyRule(item.penalty, item.ewc_lambda, item.update, item.gamma, item.alpha) for item in settings]
-        sparsity = like.new_tensor([item.l1_lambda for item in settings])
-        self._penalty, self._sparsity, self._mask = None, None, None
-        if any(rule.kind != "none" and rule.strength > 0 for rule in rules):
-            self._penalty = QuadraticPenalty(stack.layout, rules, like)
-        if sparsity.any():
-            self._sparsity = L1Proximal(stack.layout, sparsity, configs[0].train.learning_rate)
-        if any(item.mask != "none" for item in settings):
-            self._mask = GradientMask(stack.layout, [mask_rule(config) for config in configs], stack.parameters)
         self._stack = stack
+        chosen = [{name: resolved(choice) for name, choice in parts_of(config).items()} for config in configs]
+        # Parts of one name may be of several classes, in different runs.
+        kinds = dict.fromkeys((name, kind) for parts in chosen for name, (kind, _) in parts.items())
+        made: dict[str, list[Part]] = {}
+        for name, kind in kinds:
+            settings = [parts[name][1] if name in parts and parts[name][0] is kind else None for parts in chosen]
+            made.setdefault(name, []).append(kind(stack, settings))
+        self.parts = sorted(
+            ((name, part) for name, parts in made.items() for part in parts), key=lambda item: (item[1].order, item[0])
+        )
+        # By the name of the hook, those of the parts that do something in it.
+        self.hooks = {
+            hook: [getattr(part, hook) for _, part in self.parts if overrides(part, hook)]
+            for hook in ("on_outputs", "on_gradient", "on_update")
+        }
 
     def fan_out(self, stack: Network, configs: Sequence[Config], rows: Sequence[int]) -> "Method":
         """The methods of a stack whose runs, of these configs, go on from this one's `rows`."""
         method = Method(stack, configs)
-        if method._penalty is not None and self._penalty is not None:
-            method._penalty.inherit(self._penalty, rows)
-        if method._mask is not None and self._mask is not None:
-            method._mask.inherit(self._mask, rows)
+        parents = {(name, type(part)): part for name, part in self.parts}
+        for name, part in method.parts:
+            if parent := parents.get((name, type(part))):
+                part.state.inherit(parent.state, rows)
         return method
 
-    def state(self) -> dict[str, Tensor]:
-        """What its parts have learned, as buffers `(R·P,)` by name; `constants` and `consolidated` belong to it."""
-        parts = {"penalty": self._penalty, "mask": self._mask}
+    def state_of(self, row: int) -> dict[str, Tensor]:
+        """What the parts of a row have learned, as `PART.NAME`."""
         return {
-            f"{part}.{name}": buffer
-            for part, found in parts.items()
-            if found is not None
-            for name, buffer in found.state().items()
+            f"{name}.{tensor}": values
+            for name, part in self.parts
+            if part.settings[row] is not None
+            for tensor, values in part.state.of_row(row).items()
         }
 
-    @property
-    def constants(self) -> Tensor:
-        """Constant of each run's penalty, `(R,)`."""
-        if self._penalty is None:
-            return self._stack.parameters.new_zeros(self._stack.layout.runs)
-        return self._penalty.constant
+    def load(self, row: int, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_of` gave; what it lacks stays as new."""
+        for name, part in self.parts:
+            own = {key.removeprefix(f"{name}."): state[key] for key in state if key.startswith(f"{name}.")}
+            if part.settings[row] is not None:
+                part.state.load(row, own)
+
+    def begin(self, task: int) -> None:
+        """A task (from 0) begins."""
+        for _, part in self.parts:
+            part.begin(task)
+
+    def prepare(self) -> None:
+        """Steps follow."""
+        for _, part in self.parts:
+            part.prepare()
 
     @property
-    def consolidated(self) -> int:
-        """Number of tasks in the penalty."""
-        return 0 if self._penalty is None else self._penalty.tasks
+    def reads_outputs(self) -> bool:
+        """Whether `on_outputs` does anything."""
+        return bool(self.hooks["on_outputs"])
 
-    def load(self, state: Mapping[str, Tensor], constants: Tensor, consolidated: int) -> None:
-        """Go on from what `state` gave; what it lacks stays as new."""
-        parts = {"penalty": self._penalty, "mask": self._mask}
-        of = {part: {n.partition(".")[2]: b for n, b in state.items() if n.startswith(f"{part}.")} for part in parts}
-        if self._penalty is not None and of["penalty"]:
-            self._penalty.load(of["penalty"], constants, consolidated)
-        if self._mask is not None and of["mask"]:
-            self._mask.load(of["mask"], self._stack.parameters)
+    def on_outputs(self, step: Step) -> None:
+        """Of each step, before back-propagation."""
+        for hook in self.hooks["on_outputs"]:
+            hook(step)
 
-    def before_step(self) -> None:
-        """Add the penalty's gradient to the stack's, and remember what a soft mask goes back towards."""
-        if self._penalty is not None:
-            self._penalty.add_gradient(self._stack.parameters, self._stack.gradient)
-        if self._mask is not None:
-            self._mask.remember(self._stack.parameters)
+    def on_gradient(self) -> None:
+        """Of each step, before the optimiser's."""
+        for hook in self.hooks["on_gradient"]:
+            hook()
 
-    def after_step(self) -> None:
-        """Shrink the weights, then undo the step as far as the mask says."""
-        if self._sparsity is not None:
-            self._sparsity.step(self._stack.parameters)
-        if self._mask is not None:
-            self._mask.restore(self._stack.parameters)
+    def on_update(self) -> None:
+        """Of each step, after the optimiser's."""
+        for hook in self.hooks["on_update"]:
+            hook()
 
-    def consolidate(self, fisher: Tensor, used: int) -> None:
-        """After a task: take its Fisher diagonal `(R·P,)` into the penalty and the mask.
-
-        Args:
-            fisher: of the task.
-            used: how many outputs, the first ones, the tasks so far have had.
-        """
-        if self._penalty is not None:
-            self._penalty.consolidate(self._stack.parameters, fisher, used)
-        if self._mask is not None:
-            self._mask.consolidate(self._stack.parameters, fisher, used)
-
-    def terms(self) -> tuple[Tensor, Tensor]:
-        """Penalty and L1 term of each run's loss as the parameters stand, `(R,)` each."""
-        none = self._stack.parameters.new_zeros(self._stack.layout.runs)
-        penalty = none if self._penalty is None else self._penalty.value(self._stack.parameters)
-        return penalty, none if self._sparsity is None else self._sparsity.value(self._stack.parameters)
+    def end(self, task: int, fisher: Tensor, used: int) -> None:
+        """Take in a task (from 0), with its Fisher diagonal `(R·P,)`, the tasks so far having had `used` outputs."""
+        for _, part in self.parts:
+            part.end(task, fisher, used)
 
     @property
-    def trainable(self) -> Tensor:
-        """1 for a trainable parameter, 0 for a frozen one, between them under a soft mask, `(R·P,)`."""
-        return torch.ones_like(self._stack.parameters) if self._mask is None else self._mask.trainable
+    def scale(self) -> Tensor:
+        """1 for a free parameter, 0 for a frozen one, between them under a soft mask, `(R·P,)`."""
+        scale = torch.ones_like(self._stack.parameters)
+        for _, part in self.parts:
+            if part.scale is not None:
+                scale = scale * part.scale
+        return scale
+
+    def terms(self) -> dict[str, Tensor]:
+        """The terms of each row's loss as the parameters stand, `(R,)` each, by the part's name."""
+        found = dict[str, Tensor]()
+        for name, part in self.parts:
+            value = part.value()
+            if value is not None:
+                used = torch.tensor([settings is not None for settings in part.settings], device=value.device)
+                found[name] = found.get(name, 0) + torch.where(used, value, 0)
+        return found

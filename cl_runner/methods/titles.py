@@ -1,20 +1,19 @@
 """What a run is called where people look."""
 
 from cl_runner.config.schema import Config
-from cl_runner.methods.method import mask_rule
+from cl_runner.methods.own import resolved
+from cl_runner.methods.settings import OWN, parts_of
 
 
 def describe(config: Config) -> str:
     """A run in a few words, for figures and the terminal."""
-    method, benchmark = config.method, config.benchmark
+    benchmark = config.benchmark
     parts = []
-    if mask_rule(config).active:
-        parts.append(f"{'soft ' * method.soft}{method.mask} mask, freeze={config.freeze:g}")
-    if method.penalty != "none" and method.ewc_lambda > 0:
-        parts.append(f"λ={method.ewc_lambda:g}")
-    if method.l1_lambda > 0:
-        parts.append(f"λ₁={method.l1_lambda:g}")
-    settings = f" ({', '.join(parts)})" if parts else ""
+    for name, choice in sorted(parts_of(config).items(), key=lambda item: item[0] != "mask"):
+        kind, settings = resolved(choice)
+        words = kind.describe(settings)
+        parts.append(words if name in (*OWN, config.method.name) else f"{name} {words}".strip())
+    added = f" ({', '.join(filter(None, parts))})" if any(parts) else ""
     known = benchmark.dataset == "curve" or benchmark.dataset in benchmark.name
     dataset = "" if known else f" of {benchmark.dataset}"
-    return f"{method.name}{settings} on {benchmark.name}{dataset}, seed {config.seed}"
+    return f"{config.method.name}{added} on {benchmark.name}{dataset}, seed {config.seed}"

@@ -145,7 +145,16 @@ class RunFiles:
         return {int(task): what for task, what in found.items()}
 
     def _parsed(self, name: str, score: ScoreName, tasks: int) -> dict[str, NDArray[np.float64]]:
-        return parse_table(self.directory / name, self.read(name), columns_of(name, score, tasks))
+        return parse_table(self.directory / name, self.read(name), columns_of(name, score, tasks, self._parts))
+
+    @property
+    def _parts(self) -> list[str]:
+        """The names of the method's parts of one's own, which have a column each in a table."""
+        try:
+            return list(self.settings.method.parts)
+        except DamagedError:
+            # What is wrong with another setting is no matter here.
+            return []
 
     def _counts_are_whole(self, histograms: Table) -> bool:
         """Whether every parameter whose significance is not zero is counted in a bin."""

@@ -2,11 +2,12 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import combinations
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,9 @@ _LOG = Column(-60, 60)
 _LOG_OR_NONE, _SHARE_OR_NONE = Column(-60, 60, empty=True), Column(high=1, empty=True)
 
 
-def columns_of(name: str, score: ScoreName, tasks: float = math.inf) -> dict[str, Column]:
-    """The columns of a table by its name, of a run scored by `score`, with at most so many tasks.
+def columns_of(name: str, score: ScoreName, tasks: float = math.inf, parts: Iterable[str] = ()) -> dict[str, Column]:
+    """The columns of a table by its name, of a run scored by `score`, with at most so many tasks, whose method has
+    `parts` of one's own.
 
     Raises:
         ValueError: runs have no such table.
@@ -54,7 +56,7 @@ def columns_of(name: str, score: ScoreName, tasks: float = math.inf) -> dict[str
         "training.csv": {
             "task": task,
             "epoch": Column(1, whole=True),
-            **dict.fromkeys(("data_loss", "penalty", "l1"), _LOSS),
+            **dict.fromkeys(("data_loss", "penalty", "l1", *parts), _LOSS),
             **dict.fromkeys(("seconds", "samples_per_second"), _AMOUNT),
         },
         "significance.csv": {
@@ -181,3 +183,9 @@ def _column(file: Path, name: str, column: Column, fields: Sequence[str]) -> NDA
         upper = "" if column.high == math.inf else f" to {column.high:g}"
         raise DamagedError(file, f"{name}: got {known[wrong][0]:g}, allowed: {kind} from {column.low:g}{upper}")
     return values
+
+
+def short(value: SupportsFloat) -> float | str:
+    """Seven significant digits, which float32 has; an empty field where there is no number."""
+    number = float(value)
+    return "" if math.isnan(number) else float(f"{number:.7g}")

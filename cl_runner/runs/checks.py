@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config.combinations import check_combinations
 from cl_runner.config.ranges import check_keys, check_ranges
 from cl_runner.config.refusals import refusal
-from cl_runner.config.schema import Config
+from cl_runner.config.schema import Config, MethodConfig
 from cl_runner.runs.machine import check_cores, check_device
 
 
@@ -29,6 +29,15 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     assert isinstance(config, Config)
     check_ranges(config, Config)
     check_combinations(config)
+    _check_parts(config.method)
     if here:
         check_device(config.device)
     return config
+
+
+def _check_parts(method: MethodConfig) -> None:
+    """Replace what is said of parts of one's own by all of their settings, checked; needs torch if there are any."""
+    if method.parts:
+        from cl_runner.methods.own import checked_part
+
+        method.parts = {name: checked_part(name, given) for name, given in method.parts.items()}

@@ -11,7 +11,8 @@ from cl_runner.engine.device import named_memory_errors, set_up
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import make_optimizer
-from cl_runner.methods.method import Method, mask_rule
+from cl_runner.methods.method import Method
+from cl_runner.methods.settings import mask_of
 from cl_runner.results.files import is_complete
 from cl_runner.results.locks import locked
 from cl_runner.results.record import begin_session
@@ -101,8 +102,9 @@ def _run_stack(
             benchmark.likelihood.score_name,
             state,
             shared=common.benchmark.scenario == "domain",
+            parts=list(config.method.parts),
         )
-        for directory, state in zip(directories, states, strict=True)
+        for directory, config, state in zip(directories, configs, states, strict=True)
     ]
     with clock("write"):
         for config, recorder in zip(configs, recorders, strict=True):
@@ -170,7 +172,7 @@ def _run_stack(
         with clock("write"):
             for run in runs:
                 run.recorder.scores(number, scores, run.row)
-            record_states(runs, number, stack, method.trainable, layout, fisher)
+            record_states(runs, number, stack, method.scale, layout, fisher)
         progress.task(number, tasks, scores)
 
         if number < tasks:
@@ -188,8 +190,8 @@ def _run_stack(
     with clock("write"):
         for run in runs:
             run.recorder.score_matrix()
-            results, rule = Run(run.recorder.directory), mask_rule(run.config)
-            if rule.kind != "none" and rule.fraction > 0 and tasks > 1:
+            results, rule = Run(run.recorder.directory), mask_of(run.config)
+            if rule and rule.fraction > 0 and tasks > 1:
                 run.recorder.mask_overlap(mask_overlaps(results.significance, rule, common.benchmark.outputs_of))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
     for run in runs:

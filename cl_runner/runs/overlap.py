@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_runner.methods.mask import MaskRule, unit_scales, unit_significance
+from cl_runner.methods.mask import unit_scales, unit_significance
+from cl_runner.methods.settings import MaskSettings
 
 
 class Overlap(NamedTuple):
@@ -23,7 +24,7 @@ class Overlap(NamedTuple):
 
 
 def mask_overlaps(
-    significance: Mapping[int, Mapping[str, Tensor]], rule: MaskRule, outputs_of: Callable[[int], int]
+    significance: Mapping[int, Mapping[str, Tensor]], rule: MaskSettings, outputs_of: Callable[[int], int]
 ) -> list[Overlap]:
     """The overlap of every two tasks in every layer, by the tasks, then the layer.
 
@@ -63,10 +64,10 @@ def chance(first: int, second: int, size: int) -> float:
     return float(common / (first + second - common)) if first + second else float("nan")
 
 
-def _frozen(significance: Mapping[str, Tensor], rule: MaskRule, used: int) -> list[NDArray[np.bool_]]:
+def _frozen(significance: Mapping[str, Tensor], rule: MaskSettings, used: int) -> list[NDArray[np.bool_]]:
     """Which of the units that count are frozen, by layer."""
     layers = [
-        (significance[f"layers.{layer}.weight"], significance[f"layers.{layer}.bias"])
+        [significance[f"layers.{layer}.{kind}"] for kind in ("weight", "bias")]
         for layer in range(len(significance) // 2)
     ]
     return [scales.numpy() == 0 for scales in unit_scales(unit_significance(layers, rule, used), rule)]

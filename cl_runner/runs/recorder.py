@@ -9,19 +9,15 @@ import csv
 import io
 import itertools
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from cl_runner.errors import StateError
 from cl_runner.metrics import SCORES, ScoreName, continual_metrics
@@ -41,11 +37,11 @@ from cl_runner.results.files import (
     write_durably,
 )
 from cl_runner.results.record import FORMAT, complete
-from cl_runner.results.significance import joined_layers, log_histogram
-from cl_runner.results.tables import columns_of
+from cl_runner.results.tables import columns_of, short
 from cl_runner.runs.evaluation import Score
 from cl_runner.runs.overlap import Overlap
 from cl_runner.runs.state import RunState
+from cl_runner.runs.task_state import TaskState
 from cl_runner.runs.training import Epoch
 
 # Those that grow as the run goes.
@@ -64,59 +60,25 @@ _FILES = [
 ]
 
 
-@dataclass(frozen=True)
-class TaskState:
-    """What is recorded of a network after a task: content of files by name, and rows of tables."""
-
-    files: Mapping[str, bytes]
-    rows: Mapping[str, Sequence[Sequence[Any]]]
-
-
-def task_state(
-    task: int,
-    parameters: Mapping[str, torch.Tensor],
-    significance: Mapping[str, torch.Tensor],
-    trainable: Mapping[str, torch.Tensor],
-    *,
-    used: int,
-    soft: bool,
-) -> TaskState:
-    """State after `task`: parameters, significance, and the mask that was used while training it, in bytes unless it
-    is soft. Statistics of the significance are over the outputs that the tasks so far have had, the first `used`.
-    """
-    masks = {name: mask.float() if soft else mask.byte() for name, mask in trainable.items()}
-    folders = {"checkpoints": parameters, "significance": significance, "masks": masks}
-    files = {
-        f"{folder}/task_{task}.safetensors": save({name: tensor.contiguous() for name, tensor in tensors.items()})
-        for folder, tensors in folders.items()
-    }
-    statistics, histograms, layers = [], [], []
-    for layer, values in enumerate(joined_layers(significance, used)):
-        found = log_histogram(values)
-        numbers = [found.mode, found.median, found.p5, found.p95, found.zero_share]
-        statistics.append([task, layer, *map(_short, numbers)])
-        bins = zip(found.edges.tolist(), found.counts.tolist(), strict=False)
-        histograms += [[task, layer, low, count] for low, count in bins]
-    for layer, free in enumerate(joined_layers(trainable)):
-        weight = parameters[f"layers.{layer}.weight"]
-        counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), _short(weight.abs().sum())]
-        layers.append([task, layer, *counts])
-    tables = {"significance.csv": statistics, "significance_histograms.csv": histograms, "layers.csv": layers}
-    return TaskState(files, tables)
-
-
 class Recorder:
     """Writes one run's results into `directory`: from the start, or going on from `state`. Whatever else an
     unfinished run left there is cleared.
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score; `shared` is whether tasks share their
-    outputs. Raises `FileExistsError` if the directory holds a finished run, `StateError` if tables are shorter than
-    `state` has them, or files of earlier tasks damaged.
+    outputs, `parts` are those of one's own in its method. Raises `FileExistsError` if the directory holds a finished
+    run, `StateError` if tables are shorter than `state` has them, or files of earlier tasks damaged.
     """
 
     def __init__(
-        self, directory: Path, tasks: int, score: ScoreName, state: RunState | None = None, *, shared: bool = True
+        self,
+        directory: Path,
+        tasks: int,
+        score: ScoreName,
+        state: RunState | None = None,
+        *,
+        shared: bool = True,
+        parts: Sequence[str] = (),
     ) -> None:
         self.directory, self.score, self.shared = directory, score, shared
         self.failure: str | None = None
@@ -129,7 +91,8 @@ class Recorder:
         (directory / COMPLETE).unlink(missing_ok=True)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
         self._epochs: list[list[Any]] = []
-        self._columns = {name: list(columns_of(name, score)) for name in (*_TABLES, f"{score}.csv")}
+        self._terms = ("penalty", "l1", *parts)
+        self._columns = {name: list(columns_of(name, score, parts=parts)) for name in (*_TABLES, f"{score}.csv")}
         if state:
             self._go_on(state)
         else:
@@ -198,14 +161,15 @@ class Recorder:
         self._append(
             f"{self.score}.csv",
             (
-                [after_task, number, _short(score.score[row]), _short(score.loss[row]), int(score.samples[row])]
+                [after_task, number, short(score.score[row]), short(score.loss[row]), int(score.samples[row])]
                 for number, score in enumerate(scores, 1)
             ),
         )
 
     def epoch(self, task: int, epoch: Epoch, row: int) -> None:
         """Loss terms and speed of an epoch; the seconds of a stack are shared out evenly among its rows."""
-        terms = [_short(term[row]) for term in (epoch.data_loss, epoch.penalty, epoch.l1)]
+        found = [float(epoch.terms[name][row]) if name in epoch.terms else 0.0 for name in self._terms]
+        terms = list(map(short, [float(epoch.data_loss[row]), *found]))
         seconds = epoch.seconds / len(epoch.data_loss)
         speed = round(epoch.samples / epoch.seconds, 1)
         self._epochs.append([task, epoch.number, *terms, round(seconds, 6), speed])
@@ -220,7 +184,7 @@ class Recorder:
     def curve_point(self, task: int, epoch: int, scores: Sequence[Score], row: int) -> None:
         """Test score on the tasks so far, in the course of training `task`."""
         if scores:
-            rows = ([task, epoch, number, _short(score.score[row])] for number, score in enumerate(scores, 1))
+            rows = ([task, epoch, number, short(score.score[row])] for number, score in enumerate(scores, 1))
             self._append("learning_curves.csv", rows)
 
     def task(self, state: TaskState) -> None:
@@ -233,12 +197,12 @@ class Recorder:
     def score_matrix(self) -> None:
         """Write the matrix `(T, T)`: rows after task i, columns on task j."""
         name = f"{self.score}_matrix.csv"
-        rows = ([after, *map(_short, self.matrix[after])] for after in range(1, len(self.matrix)))
+        rows = ([after, *map(short, self.matrix[after])] for after in range(1, len(self.matrix)))
         self._table(name, list(columns_of(name, self.score, self.matrix.shape[1])), rows)
 
     def mask_overlap(self, overlaps: Iterable[Overlap]) -> None:
         """Write how much the masks of every two tasks have in common."""
-        rows = ([*item[:3], _short(item.jaccard), _short(item.chance)] for item in overlaps)
+        rows = ([*item[:3], short(item.jaccard), short(item.chance)] for item in overlaps)
         self._table("mask_overlap.csv", list(columns_of("mask_overlap.csv", self.score)), rows)
 
     @property
@@ -284,9 +248,3 @@ class Recorder:
 
 def _as_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _short(value: torch.Tensor | np.floating | float) -> float | str:
-    """Seven significant digits, which float32 has; an empty field where there is no number."""
-    number = float(value)
-    return "" if math.isnan(number) else float(f"{number:.7g}")

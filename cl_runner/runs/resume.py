@@ -22,16 +22,16 @@ def states_of(
         task: that is trained, from 0.
         moment: where its training stands; None before it.
     """
-    buffers = {"parameters": stack.parameters, **method.state()}
+    buffers = {"parameters": stack.parameters}
     if moment:
         buffers |= {f"optimizer.{name}": buffer for name, buffer in moment.optimizer.items()}
     buffers = {name: buffer.cpu() for name, buffer in buffers.items()}
-    constants = method.constants.tolist()
     losses = moment.losses.cpu() if moment else torch.zeros(stack.layout.runs, 0)
 
     @cache
     def vectors_of(row: int) -> dict[str, Tensor]:
-        return {name: stack.layout.vector(buffer, row) for name, buffer in buffers.items()}
+        own = {f"parts.{name}": values.cpu() for name, values in method.state_of(row).items()}
+        return own | {name: stack.layout.vector(buffer, row) for name, buffer in buffers.items()}
 
     def state_of(row: int, tables: Mapping[str, int], matrix: Sequence[Sequence[float]]) -> RunState:
         stream = stack.streams.index(stack.seeds[row])
@@ -40,8 +40,6 @@ def states_of(
             epoch=moment.epoch if moment else 0,
             step=moment.step if moment else 0,
             count=moment.count if moment else 0,
-            constant=constants[row],
-            consolidated=method.consolidated,
             tables=dict(tables),
             matrix=matrix,
             vectors=vectors_of(row),
@@ -54,22 +52,21 @@ def states_of(
 
 def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Moment | None:
     """Bring a stack and its method to where its rows' states say; gives where the training of the task stands."""
-    gathered = {}
-    for name in dict.fromkeys(name for state in states for name in state.vectors):
-        # What a run's own stack had no need of is as new; so is a mask that freezes nothing.
-        new = torch.full_like(states[0].vectors["parameters"], float(name == "mask.trainable"))
-        buffer = stack.layout.gathered([state.vectors.get(name, new) for state in states])
-        gathered[name] = buffer.to(stack.parameters)
-    stack.parameters.copy_(gathered["parameters"])
-    constants = torch.tensor([state.constant for state in states])
-    method.load(gathered, constants, max(state.consolidated for state in states))
+    stack.parameters.copy_(stack.layout.gathered([state.vectors["parameters"] for state in states]))
+    for row, state in enumerate(states):
+        parts = {name: values for name, values in state.vectors.items() if name.startswith("parts.")}
+        method.load(row, {name.removeprefix("parts."): values for name, values in parts.items()})
     of_seed = dict(zip(stack.seeds, states, strict=True))
     generators = [of_seed[seed].generator for seed in stack.streams]
     known = [generator for generator in generators if generator is not None]
     if not known:
         return None
+    remembered = [name for name in states[0].vectors if name.startswith("optimizer.")]
     optimizer = {
-        name.removeprefix("optimizer."): buffer for name, buffer in gathered.items() if name.startswith("optimizer.")
+        name.removeprefix("optimizer."): stack.layout.gathered([state.vectors[name] for state in states]).to(
+            stack.parameters
+        )
+        for name in remembered
     }
     losses = torch.stack([state.losses for state in states]).to(stack.parameters)
     return Moment(states[0].epoch, states[0].step, known, losses, optimizer, states[0].count)

@@ -1,9 +1,8 @@
 """The runs of a stack: whose network each row is, and what each run records of it."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
 
 from torch import Tensor
 
@@ -16,9 +15,10 @@ from cl_runner.results.figures import draw_figures
 from cl_runner.results.files import sync
 from cl_runner.results.run import Run
 from cl_runner.runs.evaluation import Score
-from cl_runner.runs.recorder import Recorder, task_state
+from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import states_of
 from cl_runner.runs.state import RunState, save_states
+from cl_runner.runs.task_state import task_state
 from cl_runner.runs.training import Epoch, Moment, divergence
 
 
@@ -33,19 +33,27 @@ class RunInStack:
     fisher_row: int = 0
 
 
-def share_rows(runs: Sequence[RunInStack], task: int) -> list[RunInStack]:
-    """Give runs with the same history up to `task` the same row; returns the first run of each row."""
+def share_rows(
+    runs: Sequence[RunInStack], task: int, past: Callable[[Config, int], Hashable] = history
+) -> list[RunInStack]:
+    """Give runs with the same past up to `task` the same row; returns the first run of each row."""
     heads: dict[Hashable, RunInStack] = {}
     rows: dict[Hashable, int] = {}
     for run in runs:
-        key = history(run.config, task)
+        key = past(run.config, task)
         heads.setdefault(key, run)
         run.row = rows.setdefault(key, len(rows))
     return list(heads.values())
 
 
 def fanned_out(
-    runs: Sequence[RunInStack], task: int, stack: Network, method: Method, layout: Layout, fisher: Tensor
+    runs: Sequence[RunInStack],
+    task: int,
+    stack: Network,
+    method: Method,
+    layout: Layout,
+    fisher: Tensor,
+    past: Callable[[Config, int], Hashable] = history,
 ) -> tuple[Network, Method, list[int]]:
     """The stack and the method for `task`: a row for each history, having taken in the task before it;
     and the rows before from which these go on.
@@ -54,15 +62,16 @@ def fanned_out(
         runs: those that go on.
         task: from 0.
         stack, method: of the task before.
+        past: what says which runs share a row.
         layout, fisher: Fisher diagonals after it, in which `fisher_row` of each run is its own.
     """
     parents = {id(run): run.row for run in runs}
-    heads = share_rows(runs, task)
+    heads = share_rows(runs, task, past)
     rows, configs = [parents[id(run)] for run in heads], [run.config for run in heads]
     stack = stack.fan_out(rows, [config.seed for config in configs])
     method = method.fan_out(stack, configs, rows)
     used = configs[0].benchmark.outputs_of(task)
-    method.consolidate(layout.select(fisher, [run.fisher_row for run in heads]), used)
+    method.end(task - 1, layout.select(fisher, [run.fisher_row for run in heads]), used)
     return stack, method, rows
 
 
@@ -87,18 +96,21 @@ def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Sequence[Scor
 
 
 def record_states(
-    runs: Sequence[RunInStack], task: int, stack: Network, trainable: Tensor, layout: Layout, fisher: Tensor
+    runs: Sequence[RunInStack], task: int, stack: Network, scale: Tensor, layout: Layout, fisher: Tensor
 ) -> None:
     """Write the state of each network once it is made into the directories of all runs that share it."""
-    parameters, trainable, fisher = stack.parameters.cpu(), trainable.cpu(), fisher.cpu()
+    parameters, scale, fisher = stack.parameters.cpu(), scale.cpu(), fisher.cpu()
+
     # The file of a soft mask holds numbers of another type, in the first task too, when rows are shared.
-    rows = attrgetter("row", "fisher_row", "config.method.soft")
-    for (row, fisher_row, soft), sharing in groupby(sorted(runs, key=rows), key=rows):
+    def kind(run: RunInStack) -> tuple[int, int, bool]:
+        return run.row, run.fisher_row, run.config.method.soft or bool(run.config.method.parts)
+
+    for (row, fisher_row, soft), sharing in groupby(sorted(runs, key=kind), key=kind):
         state = task_state(
             task,
             stack.layout.named(parameters, row),
             layout.named(fisher, fisher_row),
-            stack.layout.named(trainable, row),
+            stack.layout.named(scale, row),
             used=runs[0].config.benchmark.outputs_of(task),
             soft=soft,
         )

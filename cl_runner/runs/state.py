@@ -19,26 +19,23 @@ from cl_runner.errors import StateError
 from cl_runner.methods.acting import acting_settings
 from cl_runner.results.files import STATE, has_state, write_durably
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class RunState:
     """Where a run stands: in the training of `task` (from 0), with `epoch` epochs done and `step` steps of the next.
 
-    `vectors` `(P,)` each: "parameters", those of the optimiser ("optimizer.NAME") and of the method. `count` is the
-    number of the optimiser's steps. `generator` is the state of the generator of the samples' order before the epoch,
-    None before the first; `losses` those of the epoch's samples so far. `constant` is the penalty's, `consolidated` the
-    number of tasks in it. `tables` are the lengths in bytes of what is recorded, `matrix` `(T + 1, T)` the
-    scores so far.
+    `vectors` are "parameters" `(P,)`, the optimiser's "optimizer.NAME" `(P,)`, and what the method's parts keep,
+    "parts.PART.NAME". `count` is the number of the optimiser's steps. `generator` is the state of the generator of the
+    samples' order before the epoch, None before the first; `losses` those of the epoch's samples so far. `tables` are
+    the lengths in bytes of what is recorded, `matrix` `(T + 1, T)` the scores so far.
     """
 
     task: int
     epoch: int
     step: int
     count: int
-    constant: float
-    consolidated: int
     tables: Mapping[str, int]
     matrix: Sequence[Sequence[float]]
     vectors: Mapping[str, Tensor]

@@ -18,6 +18,7 @@ from cl_runner.engine.optimizers import Optimizer, make_optimizer
 from cl_runner.engine.seeding import generator
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
+from cl_runner.methods.part import Step
 from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
 from cl_runner.runs.outputs import outputs_on
 
@@ -33,13 +34,13 @@ _USUAL = {
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch cost: the loss terms are `(R,)`, in nats; `diverged` tells which runs are no longer finite."""
+    """What an epoch cost: the loss and the parts' `terms` of it are `(R,)`, in nats; `diverged` tells which runs are no
+    longer finite."""
 
     number: int
     count: int
     data_loss: Tensor
-    penalty: Tensor
-    l1: Tensor
+    terms: Mapping[str, Tensor]
     diverged: Tensor
     samples: int
     seconds: float
@@ -60,6 +61,11 @@ class Moment:
     losses: Tensor
     optimizer: Mapping[str, Tensor]
     count: int
+
+    @property
+    def at_start(self) -> bool:
+        """Whether no step is taken yet."""
+        return self.epoch == self.step == 0
 
 
 def train_task(
@@ -110,15 +116,20 @@ def train_task(
         optimizer.restore(moment.optimizer, moment.count)
         for source, state in zip(sources, moment.generators, strict=True):
             source.set_state(state)
+    if not moment or moment.at_start:
+        method.begin(task)
+    method.prepare()
 
     def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
         forward, outputs = outputs_on(stack, benchmark.train, ids, tasks, task + 1)
         loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
+        if method.reads_outputs:
+            method.on_outputs(Step(ids, outputs, loss, signal))
         losses.copy_(loss)
         stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
-        method.before_step()
+        method.on_gradient()
         optimizer.step()
-        method.after_step()
+        method.on_update()
         idle.put_back()
 
     take_step = CapturedStep(step) if stack.parameters.is_cuda else step
@@ -152,11 +163,11 @@ def train_task(
                 yield Moment(number - 1, at, generators, losses, optimizer.buffers, optimizer.count)
         trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
         data_loss = (total(epoch_losses, stack.per_row(present)) / trained).cpu()
-        penalty, l1 = (term.cpu() for term in method.terms())
+        terms = {name: term.cpu() for name, term in method.terms().items()}
         # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
-        diverged = ~torch.isfinite(data_loss + penalty + stack.layout.totals(stack.parameters).cpu())
+        diverged = ~torch.isfinite(sum(terms.values(), data_loss) + stack.layout.totals(stack.parameters).cpu())
         seconds = time.perf_counter() - started
-        yield Epoch(number, epochs, data_loss, penalty, l1, diverged, int(trained.sum()), seconds)
+        yield Epoch(number, epochs, data_loss, terms, diverged, int(trained.sum()), seconds)
         if number < epochs and pause():
             generators = [source.get_state() for source in sources]
             yield Moment(number, 0, generators, epoch_losses[:, :0], optimizer.buffers, optimizer.count)
@@ -193,6 +204,7 @@ def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:
     }
     likely = [key for key, value in values.items() if value > _USUAL[key] and key not in idle]
     if not likely:
-        likely = ["train.learning_rate", *["method.ewc_lambda"] * bool(epoch.penalty[row] != 0)]
+        penalty = epoch.terms.get("penalty", torch.zeros_like(epoch.data_loss))
+        likely = ["train.learning_rate", *["method.ewc_lambda"] * bool(penalty[row] != 0)]
     smaller = " or ".join(f"{key} (now {values[key]:g})" for key in likely)
     return f"the loss became infinite or not a number in task {task}, epoch {epoch.number}: try a smaller {smaller}"
