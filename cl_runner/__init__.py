@@ -1,18 +1,27 @@
 """cl-runner: a config-driven experiment runner for continual learning."""
 
 import time
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["load_run"]
+if TYPE_CHECKING:
+    from cl_runner.cli.api import run, sweep
+    from cl_runner.results.run import load_run
 
-# About when the process started; a run counts its seconds from here.
+__all__ = ["load_run", "run", "sweep"]
+
+# About when the process started; a run of the command line counts its seconds from here.
 IMPORTED = time.perf_counter()
+
+_PLACES = {"load_run": "cl_runner.results.run", "run": "cl_runner.cli.api", "sweep": "cl_runner.cli.api"}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: it needs torch, which the command line's help does not.
-    if name == "load_run":
-        from cl_runner.results.run import load_run
-
-        return load_run
+    # Imported when asked for: they need torch or Hydra, which takes seconds.
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'cl_runner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

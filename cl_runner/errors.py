@@ -34,8 +34,27 @@ class RefusedError(ConfigError):
     """A sweep, or a batch of one, none of whose jobs could be begun, for `reasons` that were told, by directory."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
-        super().__init__()
+        super().__init__("; ".join(dict.fromkeys(reasons.values())))
         self.reasons = reasons
+
+
+class JobError(RunError):
+    """A job of a sweep failed for a reason that was told; the others went on."""
+
+    def __init__(self, reason: RunError) -> None:
+        super().__init__(str(reason))
+        self.exit_code = reason.exit_code
+
+
+class EndingError(BaseException):
+    """Carries the `reason` for the end of a run, or of a sweep before it began, through Hydra's code.
+
+    It is no `Exception`, of which Hydra would make a warning, or a failed job.
+    """
+
+    def __init__(self, reason: RunError) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class DataError(RunError):

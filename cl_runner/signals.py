@@ -5,11 +5,12 @@ SIGTERM is what a scheduler sends before it kills, SIGUSR1 what it sends some ti
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from cl_runner.errors import StoppedError
 
@@ -22,12 +23,36 @@ _received: list[int] = []
 _computing = False
 
 
+def answer(number: int, handler: Any) -> Any:
+    """From now on `handler` answers a signal, as by `signal.signal`; gives what did before.
+
+    Only the main thread may say so. In another nothing changes.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(number, handler)
+    return signal.getsignal(number)
+
+
 def listen() -> None:
     """From now on a signal ends what is done: at once, or while there are `Pauses` once a state is saved."""
     for number in SIGNALS:
-        signal.signal(number, _note)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _leave)
+        answer(number, _note)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Listen until it is left; then signals are answered as before."""
+    names = (*SIGNALS, *(getattr(signal, name) for name in ("SIGALRM", "SIGPIPE") if hasattr(signal, name)))
+    before = {number: signal.getsignal(number) for number in names}
+    listen()
+    try:
+        yield
+    finally:
+        _received.clear()
+        for number, handler in before.items():
+            # None is that of another library, which cannot be set again.
+            if handler is not None:
+                answer(number, handler)
 
 
 def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
@@ -40,7 +65,7 @@ def pass_on(children: Callable[[], Iterable[int]], received: list[int]) -> None:
             raise StoppedError(number)
 
     for number in SIGNALS:
-        signal.signal(number, handle)
+        answer(number, handle)
 
 
 @contextmanager
@@ -49,14 +74,12 @@ def held_back() -> Iterator[None]:
     takes moments and may lose its exception, as Hydra's composing does where a clean-up fails because of it.
     """
     came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number)) for number in (*SIGNALS, signal.SIGINT)
-    }
+    before = {number: answer(number, lambda number, _: came.append(number)) for number in (*SIGNALS, signal.SIGINT)}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            answer(number, handler)
         if came:
             signal.raise_signal(came[0])
 
@@ -84,7 +107,7 @@ def tell(processes: Iterable[int], number: int) -> bool:
 def ignore() -> None:
     """From now on a signal does nothing."""
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        answer(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -92,12 +115,12 @@ def deaf_to_the_terminal() -> Iterator[None]:
     """Processes that are started meanwhile are ended neither by Ctrl-C nor with the terminal."""
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
     # What is ignored stays so in a program that is started.
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [answer(number, signal.SIG_IGN) for number in numbers]
     try:
         yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+            answer(number, handler)
 
 
 class Pauses:
@@ -121,7 +144,9 @@ class Pauses:
     def __exit__(self, *_: object) -> None:
         global _computing
         _computing = False
-        _leave_in(0)
+        # Without a signal the timer may be somebody else's.
+        if _received:
+            _leave_in(0)
 
     def due(self) -> bool:
         """Whether to save."""
@@ -153,4 +178,5 @@ def _leave(*_: object) -> None:
 def _leave_in(seconds: float) -> None:
     """Have `_leave` called, and again every second, for its exception may be lost; 0 takes it back."""
     if hasattr(signal, "setitimer"):
+        answer(signal.SIGALRM, _leave)
         signal.setitimer(signal.ITIMER_REAL, seconds, 1)

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import chdir, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +30,11 @@ from cl_runner.config.schema import Config
 from cl_runner.config.whereabouts import is_about_settings
 from cl_runner.errors import (
     DivergenceError,
+    EndingError,
+    JobError,
     LaunchError,
     LockedError,
+    RefusedError,
     RunError,
     StoppedError,
     WrongCommandError,
@@ -48,30 +52,36 @@ _log = logging.getLogger("cl_runner")
 
 
 @without_collector()
-def run(composed: DictConfig) -> None:
+def run(composed: DictConfig, started: float | None) -> None:
     """Train one run as composed by Hydra, into the directory that Hydra chose.
 
-    A failure is told in one line. It ends the process, but for a sweep, where Hydra goes on with the other jobs.
+    Args:
+        composed: its settings.
+        started: `time.perf_counter()` from which a run that is no job of a sweep counts its seconds; None: from now.
+
+    Raises:
+        RunError: why a job of a sweep failed, which was told. Hydra goes on with the others.
+        EndingError: with the reason why a run on its own failed.
     """
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         # Whatever `hydra.job.chdir` says, a relative `data_dir` is one of where the command was started.
         with chdir(HydraConfig.get().runtime.cwd):
-            _train(checked(composed), in_sweep)
+            _train(checked(composed), in_sweep, started)
     except Exception as error:
         leave_if_told()
         reason = explained(error, directory / LOG)
-        code = _fail(reason)
         _log.error(reason)
         if not isinstance(error, LockedError):
             mark_failed(directory, str(reason))
-        if in_sweep:
-            raise reason from None
-        sys.exit(code)
+        if not in_sweep:
+            raise EndingError(reason) from error
+        _tell(reason)
+        raise reason from None
 
 
-def _train(config: Config, in_sweep: bool) -> None:
+def _train(config: Config, in_sweep: bool, started: float | None) -> None:
     from rich.console import Console
 
     from cl_runner.cli.show import show_results
@@ -87,9 +97,9 @@ def _train(config: Config, in_sweep: bool) -> None:
         console.print(f"[yellow]warning:[/yellow] {line}", highlight=False, soft_wrap=True)
     draw = config.plots == "all" or (config.plots == "auto" and not in_sweep)
     with TerminalProgress(console) as progress:
-        started = None if in_sweep else IMPORTED
         try:
-            (recorder,) = run_stack([config], [directory], progress, draw=draw, started=started)
+            since = None if in_sweep else started
+            (recorder,) = run_stack([config], [directory], progress, draw=draw, started=since)
         except OSError as error:
             raise from_system(error) from error
     if recorder.failure:
@@ -101,6 +111,57 @@ def _train(config: Config, in_sweep: bool) -> None:
         _log.warning(f"standard output is incomplete: {lost.strerror}")
 
 
+def command(arguments: Sequence[str], started: float | None = None) -> None:
+    """Do what `cl-run` does with these arguments; `started` is as in `run`.
+
+    Raises:
+        RunError: why the run failed, or why it or the sweep was refused.
+        RefusedError, JobError: why no job of a sweep could be begun, or some failed, which was told.
+        StoppedError: a signal asked for it.
+    """
+
+    def task(composed: DictConfig) -> None:
+        run(composed, started)
+
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [*sys.argv[:1], *map(with_home, arguments)]
+    try:
+        _check_options()
+        try:
+            hydra.main(str(config_dir()), "config", **VERSION_BASE)(task)()
+        except Exception:
+            leave_if_told()
+            raise
+    except EndingError as ending:
+        raise ending.reason from None
+    except (LaunchError, WrongCommandError, RefusedError):
+        raise
+    except RunError as error:
+        raise JobError(error) from error
+    except Exception as error:
+        # What logging says when it cannot open its file.
+        refused = error.__cause__ if type(error) is ValueError else error
+        about_settings = is_about_settings(error)
+        if before[1] == "1" or not (about_settings or isinstance(refused, OSError)):
+            raise
+        # Some of Hydra's errors about settings are of this class too.
+        if isinstance(refused, OSError) and not (about_settings and refused.errno is None):
+            # One without a number is not the system's, and has words of its own, which a name would replace.
+            if refused.errno is not None:
+                refused.filename = refused.filename or CheckBeforeStart.directory
+            raise from_system(refused) from error
+        raise refusal(error) from error
+    finally:
+        leave()
+        sys.argv = before[0]
+        if before[1] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before[1]
+
+
 def main() -> int:
     """Entry point of `cl-run`; returns the exit code."""
     if "--version" in sys.argv[1:]:
@@ -109,41 +170,16 @@ def main() -> int:
     listen()
     # Where the disk is full, the error that is told says so, and not the log file's own.
     logging.raiseExceptions = False
-    setting = os.environ.get("HYDRA_FULL_ERROR", "0")
-    # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = map(with_home, sys.argv[1:])
-        _check_options()
-        try:
-            hydra.main(str(config_dir()), "config", **VERSION_BASE)(run)()
-        except Exception:
-            leave_if_told()
-            raise
+        command(sys.argv[1:], IMPORTED)
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)
         return 130
-    except (StoppedError, LaunchError, WrongCommandError) as error:
-        return _fail(error)
-    except RunError as error:
-        # A job of a sweep, which has told its reason.
+    except (RefusedError, JobError) as error:
         return error.exit_code
-    except Exception as error:
-        # What logging says when it cannot open its file.
-        refused = error.__cause__ if type(error) is ValueError else error
-        about_settings = is_about_settings(error)
-        if setting == "1" or not (about_settings or isinstance(refused, OSError)):
-            raise
-        # Some of Hydra's errors about settings are of this class too.
-        if isinstance(refused, OSError) and not (about_settings and refused.errno is None):
-            # One without a number is not the system's, and has words of its own, which a name would replace.
-            if refused.errno is not None:
-                refused.filename = refused.filename or CheckBeforeStart.directory
-            return _fail(from_system(refused))
-        return _fail(refusal(error))
-    finally:
-        leave()
-        os.environ["HYDRA_FULL_ERROR"] = setting
+    except (RunError, StoppedError) as error:
+        _tell(error)
+        return error.exit_code
     return 0
 
 
@@ -184,6 +220,5 @@ def entry() -> None:
     os._exit(code)
 
 
-def _fail(error: RunError | StoppedError) -> int:
+def _tell(error: RunError | StoppedError) -> None:
     print(f"error: {error}", file=sys.stderr)
-    return error.exit_code

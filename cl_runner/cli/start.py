@@ -1,6 +1,5 @@
 """What is done before Hydra creates or overwrites anything: settings are checked, and the directory is taken."""
 
-import sys
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cl_runner.config.ranges import check_ranges
 from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
-from cl_runner.errors import ConfigError, DamagedError, RunError, from_system
+from cl_runner.errors import ConfigError, DamagedError, EndingError, RunError, from_system
 from cl_runner.methods.acting import difference
 from cl_runner.results.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.results.locks import locked
@@ -54,7 +53,8 @@ def _take(directory: Path) -> None:
 class CheckBeforeStart(Callback):
     """Refuses a bad config, or a directory that is another's, before Hydra creates or overwrites anything.
 
-    Hydra turns a callback's exceptions into warnings, but not `SystemExit`.
+    Raises:
+        EndingError: with the reason.
     """
 
     # Where Hydra writes then, which errors of the system do not tell.
@@ -70,7 +70,7 @@ class CheckBeforeStart(Callback):
             # Who held it until now may have finished.
             _check_free(directory, settings)
         except (RunError, OSError, OmegaConfBaseException) as error:
-            _refuse(error)
+            raise EndingError(_reason(error)) from error
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called with the config of a sweep, before any of its jobs is composed."""
@@ -90,16 +90,13 @@ class CheckBeforeStart(Callback):
             if "timeout_min" not in config.hydra.launcher:
                 _take(directory)
         except (RunError, OSError, OmegaConfBaseException) as error:
-            _refuse(error)
+            raise EndingError(_reason(error)) from error
 
 
-def _refuse(error: Exception) -> None:
+def _reason(error: Exception) -> RunError:
     if isinstance(error, OSError):
-        told = from_system(error)
-    else:
-        told = error if isinstance(error, RunError) else refusal(error)
-    print(f"error: {told}", file=sys.stderr)
-    sys.exit(told.exit_code)
+        return from_system(error)
+    return error if isinstance(error, RunError) else refusal(error)
 
 
 def _check_free(directory: Path, settings: Config) -> None:

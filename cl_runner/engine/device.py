@@ -24,6 +24,17 @@ def set_up(config: Config) -> torch.device:
     return torch.device(config.device)
 
 
+@contextmanager
+def threads_put_back() -> Iterator[None]:
+    """What `set_up` sets for the process is afterwards as it was, or as PyTorch has it when it is imported."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
 def free_memory() -> dict[str, int]:
     """Free bytes of the kinds of device that are here: always `cpu`, maybe `cuda`."""
     free = {"cpu": available_memory()}

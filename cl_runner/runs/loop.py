@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.config.schema import Config
-from cl_runner.engine.device import named_memory_errors, set_up
+from cl_runner.engine.device import named_memory_errors, set_up, threads_put_back
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import make_optimizer
@@ -69,7 +69,7 @@ def run_stack(
         DataError, ResourceError, StateError, LockedError, StoppedError: see there. What was recorded stays, without
             `metrics.json`.
     """
-    with locked(directories), Pauses(configs[0].checkpoint.minutes) as pauses:
+    with locked(directories), threads_put_back(), Pauses(configs[0].checkpoint.minutes) as pauses:
         return _run_stack(configs, directories, progress, pauses, draw, started)
 
 

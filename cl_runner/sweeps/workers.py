@@ -15,14 +15,15 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
+from multiprocessing.process import BaseProcess
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import psutil
 
 from cl_runner.errors import DataError, LaunchError, RunError, StoppedError, explained, from_system, is_for_all
 from cl_runner.results.files import LOG, is_complete
-from cl_runner.signals import listen, pass_on, tell
+from cl_runner.signals import answer, listen, pass_on, tell
 from cl_runner.sweeps.computing import GRACE, compute, compute_and_send, free_memory, prepare
 from cl_runner.sweeps.jobs import Job, divided
 
@@ -46,10 +47,13 @@ class Workers:
         self._signals: list[int] = []
         # Whether stacks are computed, which a signal lets be saved; before, it ends this process at once.
         self._at_work = False
+        # Others of this process, which may be a program of somebody else's, and are left alone.
+        self._others = {child.pid for child in multiprocessing.active_children()}
+        self._others |= {child.pid for child in psutil.Process().children()}
         if count > 1:
             if hasattr(signal, "SIGPIPE"):
                 # One that is written to when the process at its other end has just ended must not end this one.
-                signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+                answer(signal.SIGPIPE, signal.SIG_IGN)
             if _FORKS:
                 from multiprocessing import forkserver
 
@@ -60,7 +64,7 @@ class Workers:
 
     def __enter__(self) -> Self:
         if self._count > 1:
-            pass_on(lambda: _children() if self._at_work else [], self._signals)
+            pass_on(lambda: self._pids() if self._at_work else [], self._signals)
         else:
             listen()
         return self
@@ -69,14 +73,14 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Left alone they would finish what they compute, and then take torch's modules apart for a second.
-        for child in multiprocessing.active_children():
+        for child in self._children():
             child.kill()
         if kind:
             # The process whose copies they are may still be importing, and hold on to the output of this one meanwhile.
             for process in psutil.Process().children():
                 # It may just have ended.
                 with suppress(psutil.Error):
-                    if "multiprocessing.forkserver" in " ".join(process.cmdline()):
+                    if process.pid not in self._others and "multiprocessing.forkserver" in " ".join(process.cmdline()):
                         process.kill()
         self._pool.shutdown(cancel_futures=True)
 
@@ -88,7 +92,9 @@ class Workers:
         """
         self._messages = self._messages or self._start()
         with _starting():
-            found: dict[str, int] = self._pool.submit(free_memory).result()
+            with _without_main():
+                future = self._pool.submit(free_memory)
+            found: dict[str, int] = future.result()
         return found
 
     def run(
@@ -122,7 +128,7 @@ class Workers:
                 waiting.clear()
             if self._signals and self._count > 1:
                 # A process may not have listened yet.
-                tell(_children(), self._signals[0])
+                tell(self._pids(), self._signals[0])
                 latest = latest or time.monotonic() + GRACE
                 if time.monotonic() > latest:
                     # It is in the midst of one long operation, and goes on from the state that it has.
@@ -193,7 +199,7 @@ class Workers:
 
     def _end(self) -> None:
         """Wait until the processes of a broken pool, which tells them to leave, are gone: they hold runs' locks."""
-        for child in multiprocessing.active_children():
+        for child in self._children():
             child.join(GRACE)
             child.kill()
         self._pool.shutdown()
@@ -201,8 +207,16 @@ class Workers:
 
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:
-            return self._pool.submit(compute_and_send, jobs)
+            with _without_main():
+                return self._pool.submit(compute_and_send, jobs)
         return self._pool.submit(compute, jobs, lambda fraction: report(jobs, fraction))
+
+    def _children(self) -> list[BaseProcess]:
+        """The processes that compute, and no others of this one."""
+        return [child for child in multiprocessing.active_children() if child.pid not in self._others]
+
+    def _pids(self) -> list[int]:
+        return [child.pid for child in self._children() if child.pid]
 
 
 class _Here(Executor):
@@ -215,6 +229,19 @@ class _Here(Executor):
         except (Exception, StoppedError) as error:
             future.set_exception(error)
         return future
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started meanwhile do not import the program that started all: what they call is not there, and
+    a script that sweeps, without an `if __name__ == "__main__"`, would sweep once more in each of them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
@@ -248,7 +275,3 @@ def _reason(error: Exception, job: Job) -> str:
     if isinstance(error, BrokenProcessPool):
         return "its process was killed"
     return str(explained(error, job.directory / LOG))
-
-
-def _children() -> list[int]:
-    return [child.pid for child in multiprocessing.active_children() if child.pid]
