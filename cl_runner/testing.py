@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields
 from itertools import chain
 from typing import Any
 
-from cl_runner.config.schema import Choice, Range
+from cl_runner.config.allowed import Choice, Range
 from cl_runner.methods.part import Part
 
 __all__ = ["check_part", "variants"]

@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
 
 MakeConfig = Callable[..., Config]
 Squeue = Callable[..., Path]
+MakeArrays = Callable[..., Path]
 
 
 @pytest.fixture
@@ -79,6 +81,29 @@ def tiny() -> Dataset:
     images = torch.randint(0, 17, (len(labels), 9), generator=source, dtype=torch.uint8)
     test = Samples(torch.randint(0, 17, (30, 9), generator=source, dtype=torch.uint8), torch.arange(30) % 10)
     return Dataset(DatasetInfo(len(labels), 30, shape=(1, 3, 3), scale=16), Samples(images, labels), test)
+
+
+@pytest.fixture
+def make_arrays(tmp_path: Path, digits: Dataset) -> MakeArrays:
+    """Writes digits.npz: the digits as images `(N, 8, 8)` of bytes, with the arrays of these names in place of theirs
+    or added, without those that are None; and if there are to be `tasks`, task ids that are drawn.
+    """
+
+    def make(tasks: int = 0, **others: np.ndarray | None) -> Path:
+        arrays: dict[str, np.ndarray] = {}
+        source = np.random.default_rng(0)
+        for split in ("train", "test"):
+            part: Samples = getattr(digits, split)
+            arrays[f"x_{split}"] = part.inputs.numpy().reshape(-1, 8, 8)
+            arrays[f"y_{split}"] = part.labels.numpy()
+            if tasks:
+                arrays[f"t_{split}"] = source.integers(0, tasks, len(part.labels))
+        found = {name: array for name, array in (arrays | others).items() if array is not None}
+        file = tmp_path / "digits.npz"
+        np.savez(file, **found)  # type: ignore[arg-type] # none is called allow_pickle
+        return file
+
+    return make
 
 
 def tiny_pair(

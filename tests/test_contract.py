@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_runner.config.schema import Choice, MethodConfig, Range
+from cl_runner.config.allowed import Choice, Range
+from cl_runner.config.schema import MethodConfig
 from cl_runner.methods.l1 import L1Proximal
 from cl_runner.methods.mask import GradientMask
 from cl_runner.methods.part import Part, Step

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from cl_runner.benchmarks.datasets import load_dataset
+from cl_runner.benchmarks.datasets import load_arrays, load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.benchmarks.likelihoods import Likelihood
 from cl_runner.benchmarks.regression import RegressionBenchmark
@@ -16,7 +16,7 @@ from cl_runner.benchmarks.splits import Split
 from cl_runner.config.schema import BenchmarkConfig
 
 # The stacks of a sweep mostly have the same.
-_dataset = lru_cache(maxsize=1)(load_dataset)
+_dataset, _arrays = lru_cache(maxsize=1)(load_dataset), lru_cache(maxsize=1)(load_arrays)
 
 
 class Benchmark(Protocol):
@@ -64,9 +64,13 @@ def make_benchmark(
         device: where the samples go.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is missing, damaged or another one.
     """
     if config.family == "regression":
         return RegressionBenchmark(config, seeds, device=device)
-    dataset = _dataset(config.dataset, data_dir, config.train_samples, config.test_samples)
+    subset = config.train_samples, config.test_samples
+    if config.dataset == "arrays":
+        dataset = _arrays(str(config.path), config.sha256, *subset)
+    else:
+        dataset = _dataset(config.dataset, data_dir, *subset)
     return ImageBenchmark(config, dataset, seeds, device=device)

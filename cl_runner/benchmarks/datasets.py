@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from cl_runner.config.arrays import array_file, read_arrays
 from cl_runner.config.datasets import DATASETS, DatasetInfo
+from cl_runner.config.places import place
 from cl_runner.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ _MNIST_MD5 = {
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs `(N, D)` as bytes from 0 to `DatasetInfo.scale`, and labels `(N,)` as int64."""
+    """Inputs `(N, D)`, bytes from 0 to `DatasetInfo.scale` or float32; labels `(N,)` as int64; and where the data say
+    of which task each is, these numbers `(N,)`.
+    """
 
     inputs: "torch.Tensor"
     labels: "torch.Tensor"
+    tasks: "torch.Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -63,21 +67,45 @@ def load_dataset(
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated or altered.
     """
+    splits = _digits() if name == "digits" else _idx_files(name, place("data_dir", str(data_dir)))
+    images, labels, test_images, test_labels = splits
+    train, test = _samples(images, labels, train_samples), _samples(test_images, test_labels, test_samples)
+    return Dataset(DATASETS[name], train, test)
+
+
+def load_arrays(
+    path: str, sha256: str | None, train_samples: int | None = None, test_samples: int | None = None
+) -> Dataset:
+    """Read arrays of one's own.
+
+    Args:
+        path: of an npz file that `cl_runner.config.arrays.array_file` has found right.
+        sha256: of its content.
+        train_samples, test_samples: as of `load_dataset`.
+
+    Raises:
+        DataError: the file is not the one with that content.
+    """
+    found = array_file(path)
+    if found.sha256 != sha256:
+        raise DataError(f"{path} is another file than its run was begun with, which has the SHA-256 {sha256}")
+    arrays = read_arrays(path)
+    train = _samples(arrays["x_train"], arrays["y_train"], train_samples, arrays.get("t_train"))
+    test = _samples(arrays["x_test"], arrays["y_test"], test_samples, arrays.get("t_test"))
+    return Dataset(found.info, train, test)
+
+
+def _samples(
+    inputs: "np.ndarray", labels: "np.ndarray", count: int | None, tasks: "np.ndarray | None" = None
+) -> Samples:
+    """All of them, or a stratified subset of `count`."""
     import torch
 
-    splits = _digits() if name == "digits" else _idx_files(name, _place(data_dir))
-    images, labels, test_images, test_labels = splits
-    if train_samples is not None:
-        keep = _stratified(labels, train_samples)[0]
-        images, labels = images[keep], labels[keep]
-    if test_samples is not None:
-        keep = _stratified(test_labels, test_samples)[0]
-        test_images, test_labels = test_images[keep], test_labels[keep]
-    train, test = (
-        Samples(torch.from_numpy(part).flatten(1), torch.from_numpy(target).long())
-        for part, target in ((images, labels), (test_images, test_labels))
-    )
-    return Dataset(DATASETS[name], train, test)
+    if count is not None:
+        keep = _stratified(labels, count)[0]
+        inputs, labels, tasks = inputs[keep], labels[keep], None if tasks is None else tasks[keep]
+    of_tasks = None if tasks is None else torch.from_numpy(tasks.astype("int64"))
+    return Samples(torch.from_numpy(inputs).flatten(1), torch.from_numpy(labels.astype("int64")), of_tasks)
 
 
 def make_available(name: str, data_dir: str) -> None:
@@ -87,15 +115,7 @@ def make_available(name: str, data_dir: str) -> None:
         DataError: it is missing and cannot be downloaded.
     """
     if name in _TORCHVISION and "$" not in data_dir:
-        _download_if_missing(name, _place(data_dir))
-
-
-def _place(data_dir: str | Path) -> Path:
-    """With `~` and environment variables of the machine that reads it."""
-    place = os.path.expandvars(data_dir)
-    if "$" in place:
-        raise DataError(f"data_dir: {data_dir} names a variable that is not set here")
-    return Path(place).expanduser()
+        _download_if_missing(name, place("data_dir", str(data_dir)))
 
 
 def _stratified(labels: "np.ndarray", samples: int) -> "tuple[np.ndarray, np.ndarray]":

@@ -101,7 +101,7 @@ class SplitClasses(Family):
     def __init__(
         self, config: BenchmarkConfig, info: DatasetInfo, seeds: Sequence[int], device: torch.device | str
     ) -> None:
-        self._tasks, self._classes_per_task = config.tasks, config.classes_per_task
+        self._tasks, self._classes_per_task = config.tasks, config.classes
         # The classes in the stream's order, and the position of each in it, (S, classes).
         self._orders = torch.stack([_class_order(config, info.classes, seed) for seed in seeds])
         self._positions = self._orders.argsort(1)
@@ -119,6 +119,21 @@ class SplitClasses(Family):
     def labels(self, classes: Tensor) -> Tensor:
         """As `Family.labels`."""
         return self._positions_there.gather(1, classes) % self._classes_per_task
+
+
+class Given(Family):
+    """Each task has the samples that the dataset says."""
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        self._tasks = config.tasks
+
+    def described(self, stream: int) -> list[dict[str, Any]]:  # noqa: ARG002 # the same for all
+        """`task_id`, as in the dataset."""
+        return [{"task_id": task} for task in range(self._tasks)]
+
+    def task_of(self, samples: Samples, stream: int) -> Tensor | None:  # noqa: ARG002 # the same for all
+        """As `Family.task_of`."""
+        return samples.tasks
 
 
 def _permutations(tasks: int, width: int, seed: int) -> Tensor:

@@ -1,10 +1,11 @@
-"""Tasks made from one dataset: by permuting its pixels, rotating it or splitting its classes.
+"""Tasks made from one dataset: by permuting its pixels, rotating it, splitting its classes, or as it says.
 
-The dataset lies on the device once, as bytes. A task is a way to index and transform it, applied batch by
+The dataset lies on the device once, as it was read. A task is a way to index and transform it, applied batch by
 batch; the tasks (permutations, class order, random angles) are drawn from a seed, and so are common to the runs of a
 stream.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.datasets import Dataset, Samples
-from cl_runner.benchmarks.families import Family, Permuted, Rotated, SplitClasses
+from cl_runner.benchmarks.families import Family, Given, Permuted, Rotated, SplitClasses
 from cl_runner.benchmarks.likelihoods import Categorical
 from cl_runner.benchmarks.scenarios import Scenario
 from cl_runner.benchmarks.splits import NumberedSplit
 from cl_runner.config.schema import BenchmarkConfig
+
+# Elements that are taken to double precision in one piece.
+_PIECE = 2**24
 
 
 class ImageSplit(NumberedSplit):
@@ -37,6 +41,8 @@ class ImageSplit(NumberedSplit):
         super().__init__(len(samples.labels), scenario)
         self._held, self._family, self._streams = samples, family, streams
         self._inputs, self._labels = samples.inputs.to(shift.device), samples.labels.to(shift.device)
+        if self._inputs.is_floating_point():
+            self._inputs = self._inputs.to(shift.dtype)
         self._shift, self._scale = shift, scale
 
     def samples(self, tasks: Sequence[int]) -> list[Tensor]:
@@ -55,7 +61,7 @@ class ImageSplit(NumberedSplit):
         # index_select moves whole rows of bytes, several times faster than indexing by a matrix.
         rows = self._inputs.index_select(0, index.flatten()).view(*ids.shape, -1)
         columns = self._family.columns(rows, tasks[0] if len(tasks) == 1 else ids // self.size)
-        # Bytes to normalised numbers in one pass.
+        # To normalised numbers in one pass.
         return torch.add(self._shift, columns, alpha=self._scale)
 
     def labels_of(self, ids: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ class ImageBenchmark:
         self.device, self.dtype = torch.device(device), dtype
         self.input_shape = dataset.info.shape
         self.likelihood = Categorical()
-        self._scenario = Scenario(config.scenario, config.tasks, config.classes_per_task)
+        self._scenario = Scenario(config.scenario, config.tasks, config.classes)
         self.outputs = self._scenario.outputs
         self._family = _family(config, dataset, seeds, self.device, dtype)
         mean, deviation = _mean_and_deviation(dataset.train.inputs) if config.normalize else (0.0, dataset.info.scale)
@@ -118,12 +124,20 @@ def _family(
         return Permuted(config, dataset.info, seeds, device)
     if config.family == "rotated":
         return Rotated(config, dataset.info, seeds, device, dtype)
+    if config.family == "given":
+        return Given(config)
     return SplitClasses(config, dataset.info, seeds, device)
 
 
-def _mean_and_deviation(images: Tensor) -> tuple[float, float]:
-    """Over all pixels, from their histogram: exact, and without a float copy of the images."""
-    counts = torch.bincount(images.flatten().int()).double()
+def _mean_and_deviation(inputs: Tensor) -> tuple[float, float]:
+    """Over all elements, without a copy of the inputs in double precision; 1 for a deviation of zero."""
+    if inputs.is_floating_point():
+        parts = inputs.split(max(1, _PIECE // inputs.shape[1]))
+        mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / inputs.numel()
+        squares = sum(float((part.double() - mean).square().sum()) for part in parts)
+        return mean, math.sqrt(squares / inputs.numel()) or 1.0
+    # From the histogram of bytes, which is exact.
+    counts = torch.bincount(inputs.flatten().int()).double()
     values = torch.arange(len(counts), dtype=torch.float64)
     mean = float((counts * values).sum() / counts.sum())
-    return mean, float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
+    return mean, float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()) or 1.0

@@ -1,6 +1,8 @@
 """Settings together: which of those that are right by themselves contradict each other."""
 
-from cl_runner.config.datasets import DATASETS
+from cl_runner.config.arrays import array_file
+from cl_runner.config.data import known_data
+from cl_runner.config.datasets import DATASETS, DatasetInfo
 from cl_runner.config.schema import BenchmarkConfig, Config, MethodConfig, TrainConfig
 from cl_runner.errors import ConfigError
 
@@ -27,46 +29,86 @@ def _check_train(train: TrainConfig) -> None:
 
 
 def _check_benchmark(benchmark: BenchmarkConfig) -> None:
-    dataset, family = DATASETS[benchmark.dataset], benchmark.family
+    info, family = known_data(benchmark), benchmark.family
     if (family == "regression") != (benchmark.dataset == "curve"):
-        others = "curve" if family == "regression" else ", ".join(name for name in DATASETS if name != "curve")
+        images = ", ".join([*(name for name in DATASETS if name != "curve"), "arrays"])
+        others = "curve" if family == "regression" else images
         raise ConfigError(f"benchmark.dataset: got {benchmark.dataset}, allowed: {others} (benchmark.family={family})")
+    if family == "rotated" and len(info.shape) != 3:
+        raise ConfigError(
+            f"benchmark.family: got rotated, but {benchmark.path} holds vectors, allowed: permuted, split, given"
+        )
+    if family == "given":
+        _check_given(benchmark)
     if family == "split":
-        if benchmark.classes_per_task < 2:
-            raise ConfigError("benchmark.classes_per_task: got 1, allowed: at least 2 in a split task")
-        used = benchmark.tasks * benchmark.classes_per_task
-        if used > dataset.classes:
-            raise ConfigError(
-                f"benchmark.tasks: got {benchmark.tasks} with benchmark.classes_per_task={benchmark.classes_per_task}, "
-                f"allowed: at most {dataset.classes} classes in all"
-            )
-        order = benchmark.class_order
-        if not isinstance(order, str) and (len(order) < used or max(order) >= dataset.classes):
-            raise ConfigError(
-                f"benchmark.class_order: got {order} with benchmark.tasks={benchmark.tasks} and "
-                f"benchmark.classes_per_task={benchmark.classes_per_task}, allowed: at least {used} classes, each "
-                f"from 0 to {dataset.classes - 1}"
-            )
-    elif benchmark.classes_per_task != dataset.classes:
+        _check_split(benchmark, info)
+    elif benchmark.classes_per_task != info.classes:
         what = "has one output" if family == "regression" else "holds every class"
         raise ConfigError(
-            f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {dataset.classes} "
+            f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {info.classes}, or null "
             f"(each {family} task {what})"
         )
-    if family == "regression":
-        if benchmark.scenario != "domain":
-            raise ConfigError(f"benchmark.scenario: got {benchmark.scenario}, allowed: domain in a regression")
-        return
-    for key, wanted, whole in (
-        ("train_samples", benchmark.train_samples, dataset.train),
-        ("test_samples", benchmark.test_samples, dataset.test),
+    if family != "regression":
+        _check_subsets(benchmark, info)
+    elif benchmark.scenario != "domain":
+        raise ConfigError(f"benchmark.scenario: got {benchmark.scenario}, allowed: domain in a regression")
+
+
+def _check_given(benchmark: BenchmarkConfig) -> None:
+    if benchmark.dataset != "arrays" or benchmark.path is None:
+        raise ConfigError(f"benchmark.dataset: got {benchmark.dataset}, allowed: arrays (benchmark.family=given)")
+    tasks = array_file(benchmark.path).tasks
+    if not tasks:
+        raise ConfigError(
+            f"benchmark.family: got given, but {benchmark.path} has no t_train and t_test, allowed: permuted, split, "
+            "rotated"
+        )
+    if benchmark.tasks > tasks:
+        raise ConfigError(
+            f"benchmark.tasks: got {benchmark.tasks}, allowed: at most {tasks}, the task ids in {benchmark.path}"
+        )
+    for key, wanted in (("train_samples", benchmark.train_samples), ("test_samples", benchmark.test_samples)):
+        if wanted is not None:
+            raise ConfigError(f"benchmark.{key}: got {wanted}, allowed: null for all (benchmark.family=given)")
+
+
+def _check_split(benchmark: BenchmarkConfig, info: DatasetInfo) -> None:
+    each = benchmark.classes_per_task
+    if each is None or each < 2:
+        given = "null" if each is None else each
+        raise ConfigError(f"benchmark.classes_per_task: got {given}, allowed: at least 2 in a split task")
+    used = benchmark.tasks * each
+    if used > info.classes:
+        raise ConfigError(
+            f"benchmark.tasks: got {benchmark.tasks} with benchmark.classes_per_task={each}, "
+            f"allowed: at most {info.classes} classes in all"
+        )
+    order = benchmark.class_order
+    if not isinstance(order, str) and (len(order) < used or max(order) >= info.classes):
+        raise ConfigError(
+            f"benchmark.class_order: got {order} with benchmark.tasks={benchmark.tasks} and "
+            f"benchmark.classes_per_task={each}, allowed: at least {used} classes, each "
+            f"from 0 to {info.classes - 1}"
+        )
+
+
+def _check_subsets(benchmark: BenchmarkConfig, info: DatasetInfo) -> None:
+    fewest = (2, 2)
+    if benchmark.dataset == "arrays" and benchmark.path is not None:
+        fewest = array_file(benchmark.path).fewest
+    for key, wanted, whole, smallest in (
+        ("train_samples", benchmark.train_samples, info.train, fewest[0]),
+        ("test_samples", benchmark.test_samples, info.test, fewest[1]),
     ):
         # Stratified sampling needs as many samples as classes on both sides.
-        if wanted is not None and wanted > whole - dataset.classes:
-            raise ConfigError(
-                f"benchmark.{key}: got {wanted}, allowed: at most {whole - dataset.classes}, "
-                f"or null for all {whole} of {benchmark.dataset}"
-            )
+        if wanted is None or (info.classes <= wanted <= whole - info.classes and smallest >= 2):
+            continue
+        least = f"at least {info.classes}" if wanted < info.classes else f"at most {whole - info.classes}"
+        few = smallest < 2 or whole < 2 * info.classes
+        allowed = (
+            "null, as a class has one sample" if few else f"{least}, or null for all {whole} of {benchmark.dataset}"
+        )
+        raise ConfigError(f"benchmark.{key}: got {wanted}, allowed: {allowed}")
 
 
 def _check_method(method: MethodConfig) -> None:

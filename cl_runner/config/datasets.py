@@ -1,4 +1,4 @@
-"""What is known of each dataset before it is read."""
+"""What is known of the built-in datasets before they are read."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class DatasetInfo:
     train: int
     test: int
     shape: tuple[int, ...]
-    scale: int
+    scale: float
     classes: int = 10
 
 

@@ -60,7 +60,7 @@ def _checked(settings: object, schema: Any, prefix: str) -> Any:
             values[name] = _checked(settings.get(name, {}), kinds[0], f"{prefix}{name}.")
         elif name not in settings and "before" in metadata:
             values[name] = metadata["before"]
-        elif name in settings and _fits(settings[name], kinds, metadata.get("allowed")):
+        elif name in settings and _fits(settings[name], kinds, metadata):
             values[name] = float(settings[name]) if _is(float, settings[name]) and float in kinds else settings[name]
         else:
             told = _told(settings[name]) if name in settings else "nothing"
@@ -68,9 +68,11 @@ def _checked(settings: object, schema: Any, prefix: str) -> Any:
     return schema(**values)
 
 
-def _fits(value: object, kinds: tuple[Any, ...], allowed: Any) -> bool:
+def _fits(value: object, kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> bool:
     if value is None:
-        return type(None) in kinds
+        # What the data say is recorded.
+        return type(None) in kinds and "filled" not in metadata
+    allowed = metadata.get("allowed")
     # Three question marks are OmegaConf's word for a value that is missing.
     return value != "???" and any(_is(kind, value) for kind in kinds) and (not allowed or bool(allowed.allows(value)))
 

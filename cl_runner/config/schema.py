@@ -1,96 +1,16 @@
 """The settings of a run, one dataclass per Hydra group.
 
-Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is data (`Choice`,
-`Range`), from which both checks and messages are made (`cl_runner.config.ranges`, `cl_runner.config.descriptions`). A
-setting that came after version 0.1 says what runs had `before` it, so that older runs can be read.
+Values stand in ``conf/*.yaml`` only; here are names, types and what is allowed. What a field allows is data
+(`cl_runner.config.allowed`), from which both checks and messages are made (`cl_runner.config.ranges`,
+`cl_runner.config.descriptions`). A setting that came after version 0.1 says what runs had `before` it, so that older
+runs can be read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words."""
-
-    options: tuple[str, ...]
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
-        return value in self.options
-
-    def __str__(self) -> str:
-        return "one of " + ", ".join(self.options)
-
-
-@dataclass(frozen=True)
-class Range:
-    """A number between two ends; an open end is itself excluded."""
-
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
-        # What an interpolation brings here may be anything.
-        if not isinstance(value, (int, float)):
-            return False
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
-        if self.open_low:
-            return f"above {low}, at most {high}"
-        return f"from {low} to {'below ' * self.open_high}{high}"
-
-
-@dataclass(frozen=True)
-class EachOf:
-    """A list of at least one entry, each allowed by `entry`."""
-
-    entry: Range
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
-        return isinstance(value, Sequence) and len(value) > 0 and all(self.entry.allows(item) for item in value)
-
-    def __str__(self) -> str:
-        return f"with at least one entry, each {self.entry}"
-
-
-@dataclass(frozen=True)
-class WordOrClasses:
-    """One of a few words, or a list of distinct classes; OmegaConf has no type for that, so all is checked here."""
-
-    words: tuple[str, ...]
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            return value in self.words
-        whole = all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value)
-        return whole and 0 < len(value) == len(set(value))
-
-    def __str__(self) -> str:
-        return f"one of {', '.join(self.words)}, or a list of distinct classes, as in [3,1,4,0]"
-
-
-@dataclass(frozen=True)
-class Words:
-    """A list of words, in which OmegaConf would take lists too."""
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
-        return isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
-
-    def __str__(self) -> str:
-        return ""
-
+from cl_runner.config.allowed import Choice, EachOf, Range, WordOrClasses, Words
 
 # Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
 _MANY = 10_000_000
@@ -116,24 +36,36 @@ def _before(value: Any) -> dict[str, Any]:
 
 @dataclass
 class BenchmarkConfig:
-    """A sequence of tasks made from one dataset, or from a curve."""
+    """A sequence of tasks made from one dataset, or from a curve.
+
+    What is null and `filled` is what the data say (`cl_runner.config.data`), and recorded so.
+    """
 
     name: str
-    family: str = field(metadata=_one_of("permuted", "split", "rotated", "regression"))
-    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve"))
+    family: str = field(metadata=_one_of("permuted", "split", "rotated", "given", "regression"))
+    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve", "arrays"))
+    path: str | None = field(metadata={"words": "a path to an npz file"} | _before(None))
+    sha256: str | None = field(metadata={"words": "the SHA-256 of that file"} | _before(None))
+    input_shape: list[int] | None = field(metadata={"allowed": EachOf(Range(1, _MANY))} | _before(None))
     tasks: int = field(metadata=_within(1, 10_000))
-    classes_per_task: int = field(metadata=_within(1, 10))
+    classes_per_task: int | None = field(metadata=_within(1, _MANY) | {"filled": True})
     scenario: str = field(metadata=_one_of("domain", "task", "class"))
     class_order: Any = field(metadata={"allowed": WordOrClasses(("seed", "fixed"))} | _before("seed"))
     angles: str = field(metadata=_one_of("equal", "random") | _before("equal"))
     max_angle: float = field(metadata=_within(0, 360, open_low=True) | _before(180.0))
     normalize: bool
-    train_samples: int | None = field(metadata=_within(10, _MANY))
-    test_samples: int | None = field(metadata=_within(10, _MANY))
+    train_samples: int | None = field(metadata=_within(1, _MANY))
+    test_samples: int | None = field(metadata=_within(1, _MANY))
+
+    @property
+    def classes(self) -> int:
+        """Of each task; 1 where an output is a value."""
+        assert self.classes_per_task is not None, "it is filled in"
+        return self.classes_per_task
 
     def outputs_of(self, tasks: int) -> int:
         """How many outputs, the first ones, belong to the first so many tasks: all where tasks share a head."""
-        return self.classes_per_task * (1 if self.scenario == "domain" else tasks)
+        return self.classes * (1 if self.scenario == "domain" else tasks)
 
 
 @dataclass
@@ -283,7 +215,7 @@ class Config:
 
 
 # What a run may be repeated or taken up again with and still count as the same.
-INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "plots", "checkpoint.minutes")
+INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "benchmark.path", "plots", "checkpoint.minutes")
 
 
 def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

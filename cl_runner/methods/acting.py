@@ -7,6 +7,8 @@ from cl_runner.config.plain_settings import dotted
 from cl_runner.config.schema import INCIDENTAL, Config
 from cl_runner.methods.settings import parts_of
 
+_OF_ARRAYS = ("benchmark.path", "benchmark.sha256", "benchmark.input_shape")
+
 
 def acting_settings(config: Config) -> dict[str, Any]:
     """The settings, by dotted key, on which the run's numbers depend: where two runs agree in these, they are one."""
@@ -60,6 +62,9 @@ def idle_settings(config: Config) -> dict[str, str]:
         "method.gamma": no_penalty if online and method.update == "sum" else f"only {summed} uses it",
         "method.alpha": no_penalty if online and method.update == "average" else f"only {averaged} uses it",
         "benchmark.normalize": "a curve's x is taken as it is" if config.benchmark.dataset == "curve" else "",
+        **dict.fromkeys(
+            _OF_ARRAYS, "" if config.benchmark.dataset == "arrays" else "only benchmark.dataset=arrays has it"
+        ),
         "benchmark.class_order": "" if family == "split" else "only benchmark.family=split parts the classes",
         "benchmark.angles": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "benchmark.max_angle": "" if family == "rotated" else "only benchmark.family=rotated turns images",

@@ -1,6 +1,7 @@
 """Reading a run back from its directory."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load
 from cl_runner.config.schema import Config
 from cl_runner.errors import DamagedError
 from cl_runner.metrics import ScoreName
+from cl_runner.results.benchmark import RunBenchmark
 from cl_runner.results.files import COMPLETE, is_complete
 from cl_runner.results.recorded import RunFiles
 from cl_runner.results.significance import joined_layers, log_histogram
@@ -121,6 +123,23 @@ class Run:
         network = MLP([weights[0].shape[1], *(len(weight) for weight in weights)], self._activation)
         network.load_state_dict(parameters)
         return network
+
+    def benchmark(self, *, data_dir: str | None = None, path: str | None = None) -> RunBenchmark:
+        """The samples of the run's tasks, with its seed's permutations, classes or angles:
+
+            inputs, labels = run.benchmark().test(task=2)
+            outputs = run.network(2)(inputs)
+
+        Args:
+            data_dir: where the datasets of images lie here; as in the run's settings if None.
+            path: where the file of arrays lies here; as in the run's settings if None.
+
+        Raises:
+            ConfigError, DataError: the data are not there, or not those of the run.
+        """
+        config = self.config
+        benchmark = config.benchmark if path is None else replace(config.benchmark, path=path)
+        return RunBenchmark(replace(config, data_dir=data_dir or config.data_dir, benchmark=benchmark))
 
     def table(self, name: str) -> list[dict[str, float]]:
         """The rows of one of the CSV tables; an empty field is NaN.

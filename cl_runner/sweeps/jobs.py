@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from cl_runner.config.datasets import DATASETS
+from cl_runner.config.data import input_shape
 from cl_runner.config.schema import Config
 from cl_runner.results.files import position_of
 
@@ -46,7 +46,7 @@ def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
 def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
     """How many runs like this one fit into half of the free memory; on a CPU no more than pay off."""
     benchmark = config.benchmark
-    widths = [math.prod(DATASETS[benchmark.dataset].shape), *config.model.hidden, benchmark.outputs_of(benchmark.tasks)]
+    widths = [math.prod(input_shape(benchmark)), *config.model.hidden, benchmark.outputs_of(benchmark.tasks)]
     parameters = sum(out * (into + 1) for into, out in pairwise(widths))
     fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * parameters + _SAMPLE_ELEMENTS)))
     return min(fitting, _ENOUGH_ON_CPU) if on_cpu else fitting

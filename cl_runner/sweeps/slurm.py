@@ -165,8 +165,13 @@ def _at_absolute_paths(stack: Sequence[Job]) -> list[Job]:
 
 
 def _with_absolute_data(config: Config) -> Config:
-    fixed = config.data_dir.startswith(("$", "~"))
-    return config if fixed else replace(config, data_dir=str(Path(config.data_dir).absolute()))
+    path = config.benchmark.path
+    benchmark = replace(config.benchmark, path=_absolute(path) if path else None)
+    return replace(config, data_dir=_absolute(config.data_dir), benchmark=benchmark)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith(("$", "~")) else str(Path(path).absolute())
 
 
 def _options(settings: SlurmLauncherConfig, threads: int) -> dict[str, Any]:
