@@ -148,3 +148,7 @@ def explained(error: Exception, log: Path) -> RunError:
 def is_for_all(error: Exception) -> bool:
     """Whether whatever is written next will be refused too: the disk or a quota is full, or is not to be written to."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class ContractError(AssertionError):
+    """A part of a method does not keep what parts promise (`cl_runner.testing`)."""

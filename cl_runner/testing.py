@@ -37,7 +37,7 @@ def check_part(kind: type[Part], *settings: Mapping[str, Any]) -> list[str]:
 
 def variants(kind: type[Part]) -> list[dict[str, Any]]:
     """The default settings of a part, and those with one setting changed to each of its other values: of a range to its
-    ends and its middle.
+    ends and its middle, of a number without a range to twice the default.
 
     Raises:
         ValueError: a setting has neither a default nor a range.
@@ -75,3 +75,5 @@ def _values(item: Any) -> Iterator[Any]:
                 yield int(value) if whole else float(value)
     elif item.type in (bool, "bool"):
         yield from (True, False)
+    elif isinstance(item.default, int | float):
+        yield 2 * item.default

@@ -207,12 +207,13 @@ def test_variants_take_every_value() -> None:
         share: float = field(default=0.1, metadata={"allowed": Range(0, 1, open_low=True)})
         fast: bool = True
         size: int = field(default=3, metadata={"allowed": Range(1, 9)})
+        rate: float = 0.5
 
     class Kind(Part):
         pass
 
     Kind.Settings = Settings
-    base: dict[str, Any] = {"kind": "a", "share": 0.1, "fast": True, "size": 3}
+    base: dict[str, Any] = {"kind": "a", "share": 0.1, "fast": True, "size": 3, "rate": 0.5}
     others: list[dict[str, Any]] = [
         {"kind": "b"},
         {"share": 1.0},
@@ -220,5 +221,6 @@ def test_variants_take_every_value() -> None:
         {"fast": False},
         {"size": 1},
         {"size": 9},
+        {"rate": 1.0},
     ]
     assert variants(Kind) == [base, *({**base, **other} for other in others)]

@@ -21,9 +21,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cl_runner import IMPORTED
+from cl_runner.cli.check import check
 from cl_runner.cli.start import CheckBeforeStart, leave
 from cl_runner.collector import without_collector
-from cl_runner.config.overrides import with_home
+from cl_runner.config.overrides import with_entry, with_home
 from cl_runner.config.presets import VERSION_BASE, config_dir
 from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
@@ -126,7 +127,7 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [*sys.argv[:1], *map(with_home, arguments)]
+    sys.argv = [*sys.argv[:1], *(with_entry(with_home(argument)) for argument in arguments)]
     try:
         _check_options()
         try:
@@ -171,6 +172,8 @@ def main() -> int:
     # Where the disk is full, the error that is told says so, and not the log file's own.
     logging.raiseExceptions = False
     try:
+        if sys.argv[1:2] == ["check"]:
+            return check(sys.argv[2:])
         command(sys.argv[1:], IMPORTED)
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays, and the same command goes on from it", file=sys.stderr)

@@ -17,7 +17,7 @@ from cl_runner.methods.acting import difference
 from cl_runner.results.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.results.locks import locked
 from cl_runner.results.record import read_record
-from cl_runner.runs.checks import checked
+from cl_runner.runs.checks import check_parts, checked
 from cl_runner.runs.machine import check_cores
 from cl_runner.sweeps.checks import check_launcher, check_sweeper
 
@@ -76,6 +76,7 @@ class CheckBeforeStart(Callback):
         """Called with the config of a sweep, before any of its jobs is composed."""
         try:
             check_ranges(config, Config)
+            check_parts(config.method.parts)
             check_sweeper(config.hydra.sweeper)
             skips_finished = check_launcher(config.hydra.launcher, Path(config.hydra.sweep.dir))
             launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))

@@ -10,8 +10,8 @@ from cl_runner.config.descriptions import describe
 from cl_runner.errors import ConfigError
 
 
-def check_keys(settings: DictConfig, schema: Any, prefix: str = "") -> None:
-    """Whether a composed config has the settings of `schema`, all of them and no others.
+def check_keys(settings: DictConfig, schema: Any, prefix: str = "", *, whole: bool = True) -> None:
+    """Whether a composed config has the settings of `schema`, all of them if `whole`, and no others.
 
     Raises:
         ConfigError: an unknown setting, or one without a value.
@@ -21,7 +21,7 @@ def check_keys(settings: DictConfig, schema: Any, prefix: str = "") -> None:
         if name not in hints:
             raise ConfigError(f"{prefix}{name}: unknown setting, allowed: {describe(prefix + name, schema)}")
     for name, kind in hints.items():
-        if name not in settings or OmegaConf.is_missing(settings, name):
+        if whole and (name not in settings or OmegaConf.is_missing(settings, name)):
             raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name, schema)}")
         if is_dataclass(kind):
             check_keys(settings[name], kind, f"{prefix}{name}.")

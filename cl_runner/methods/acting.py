@@ -78,5 +78,8 @@ def idle_settings(config: Config) -> dict[str, str]:
 def unused_settings(config: Config, overrides: Sequence[str]) -> dict[str, str]:
     """By dotted key one line for each setting given in `overrides` that this run's method or training does not use."""
     idle = idle_settings(config)
-    given = (override.lstrip("+").partition("=")[0] for override in overrides)
+    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    for key in given:
+        if key.startswith("method.parts.") and (name := key.split(".")[2]) not in config.method.parts:
+            idle[key] = f"method={config.method.name} has no part {name}"
     return {key: f"{key} was set but is not used: {idle[key]}" for key in given if key in idle}

@@ -43,15 +43,17 @@ def resolved(choice: Choice) -> tuple[type[Part], Any]:
     return kind, kind.Settings(**settings) if isinstance(settings, Mapping) else settings
 
 
-def checked_part(name: str, given: object) -> dict[str, Any]:
-    """What a config says of a part of one's own, with the values that it leaves to the class.
+def checked_part(name: str, given: object, *, whole: bool = True) -> dict[str, Any]:
+    """What a config says of a part of one's own, with the values that it leaves to the class; `whole`: all of them.
 
     Raises:
         ConfigError: no such class, or settings that it does not have, of another type, or missing.
     """
     key = f"method.parts.{name}"
     if not name.isidentifier() or name in OWN:
-        raise ConfigError(f"{key}: allowed: a name of letters, digits and _, but for {', '.join(OWN)}")
+        raise ConfigError(
+            f"method.parts: got the name {name}, allowed: names of letters, digits and _, but for {', '.join(OWN)}"
+        )
     if not isinstance(given, Mapping) or not isinstance(given.get("_target_"), str):
         raise ConfigError(f"{key}: got {given}, allowed: a mapping with _target_, the dotted name of a class")
     kind = part_class(f"{key}._target_", given["_target_"])
@@ -62,7 +64,7 @@ def checked_part(name: str, given: object) -> dict[str, Any]:
             settings[item.name] = item.default
         elif item.name not in settings and item.default_factory is not NO_DEFAULT:
             settings[item.name] = item.default_factory()
-    check_keys(settings, schema, f"{key}.")
+    check_keys(settings, schema, f"{key}.", whole=whole)
     try:
         typed = OmegaConf.structured(schema)
     except OmegaConfBaseException as error:
@@ -74,8 +76,9 @@ def checked_part(name: str, given: object) -> dict[str, Any]:
             typed[setting] = settings[setting]
         except OmegaConfBaseException as error:
             allowed = describe(f"{key}.{setting}", schema)
-            raise ConfigError(f"{key}.{setting}: got {settings[setting]}, allowed: {allowed}") from error
+            told = "null" if settings[setting] is None else settings[setting]
+            raise ConfigError(f"{key}.{setting}: got {told}, allowed: {allowed}") from error
     check_ranges(typed, schema, f"{key}.")
     plain = OmegaConf.to_container(typed)
     assert isinstance(plain, dict)
-    return {"_target_": given["_target_"], **plain}
+    return {"_target_": given["_target_"], **{str(setting): plain[setting] for setting in settings}}

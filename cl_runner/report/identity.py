@@ -42,9 +42,9 @@ def take_repeats(
     repeats = []
     for directory, row in list(found.items()):
         found[directory], idle = without_idle(row, configs[directory])
-        same, other = first.setdefault(tuple(shown(found[directory][key]) for key in keys), (directory, row))
+        same, other = first.setdefault(tuple(shown(found[directory].get(key)) for key in keys), (directory, row))
         if same != directory:
-            differing = {key: reason for key, reason in idle.items() if shown(row[key]) != shown(other[key])}
+            differing = {key: reason for key, reason in idle.items() if shown(row.get(key)) != shown(other.get(key))}
             alike = all(shown(row.get(name)) == shown(other.get(name)) for name in METRICS)
             repeats.append(Repeat(directory, same, differing, alike))
             del found[directory]

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from cl_runner.config.overrides import OPEN
 from cl_runner.config.schema import INCIDENTAL, Config
 from cl_runner.errors import ConfigError
 from cl_runner.plain_text import printable
@@ -36,6 +37,11 @@ def _never_null(kind: type[Any], prefix: str) -> Iterator[str]:
 
 # Where such a setting is null, it does nothing.
 _NEVER_NULL = set(_never_null(Config, ""))
+
+
+def _is_never_null(key: object) -> bool:
+    """Also of those of one's own code, which are null in runs without it."""
+    return key in _NEVER_NULL or str(key).startswith(OPEN)
 
 
 def shown(value: Any) -> str:
@@ -71,7 +77,7 @@ def acting_apart(table: pd.DataFrame, keys: Sequence[str]) -> list[str]:
 
 def idle(values: pd.Series) -> pd.Series:
     """In which runs, or rows, the setting with these values (a column of a table) does nothing."""
-    return values.isna() & (values.name in _NEVER_NULL)
+    return values.isna() & _is_never_null(values.name)
 
 
 def distinguishing(table: pd.DataFrame, settings: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -99,7 +105,7 @@ def _determined(table: pd.DataFrame, key: str, by: str) -> bool:
 
 
 def _count(values: pd.Series) -> int:
-    return values.nunique(dropna=values.name in _NEVER_NULL)
+    return values.nunique(dropna=_is_never_null(values.name))
 
 
 def select(table: pd.DataFrame, settings: Sequence[str], condition: str, option: str) -> pd.DataFrame:

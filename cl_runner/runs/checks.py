@@ -1,7 +1,9 @@
 """From a composed Hydra config to a checked `Config`, with errors that name the field."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -10,8 +12,12 @@ from cl_runner.config.combinations import check_combinations
 from cl_runner.config.data import filled
 from cl_runner.config.ranges import check_keys, check_ranges
 from cl_runner.config.refusals import refusal
-from cl_runner.config.schema import Config, MethodConfig
+from cl_runner.config.schema import Config
+from cl_runner.errors import ConfigError
 from cl_runner.runs.machine import check_cores, check_device
+
+# Of an entry that is a part.
+_TARGET = "_target_"
 
 
 def checked(composed: DictConfig, *, here: bool = True) -> Config:
@@ -33,15 +39,32 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     check_ranges(config, Config)
     config = replace(config, benchmark=filled(config.benchmark))
     check_combinations(config)
-    _check_parts(config.method)
+    config.method.parts = check_parts(config.method.parts, whole=True)
+    if config.method.parts and config.method.joint:
+        raise ConfigError(
+            f"method.joint: got true with method.parts.{next(iter(config.method.parts))}, allowed: true only without "
+            "parts, since each task starts from a fresh network"
+        )
     if here:
         check_device(config.device)
     return config
 
 
-def _check_parts(method: MethodConfig) -> None:
-    """Replace what is said of parts of one's own by all of their settings, checked; needs torch if there are any."""
-    if method.parts:
-        from cl_runner.methods.own import checked_part
+def check_parts(parts: Mapping[str, Any], *, whole: bool = False) -> dict[str, dict[str, Any]]:
+    """The parts of one's own with all of their settings, checked; needs torch if there are any.
 
-        method.parts = {name: checked_part(name, given) for name, given in method.parts.items()}
+    Settings of a part that the method does not have, as in a sweep over methods, are left out.
+
+    Args:
+        parts: what a config says of each.
+        whole: whether no setting may be missing; those of a sweep have still to be set.
+
+    Raises:
+        ConfigError: no such part, or a setting that is wrong.
+    """
+    given = {name: part for name, part in parts.items() if not isinstance(part, Mapping) or _TARGET in part}
+    if not given:
+        return {}
+    from cl_runner.methods.own import checked_part
+
+    return {str(name): checked_part(str(name), part, whole=whole) for name, part in given.items()}

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cl_runner.config.schema import Config
 from cl_runner.engine.network import Network
+from cl_runner.errors import ContractError
 from cl_runner.methods.method import Method
 from cl_runner.methods.own import checked_part
 from cl_runner.methods.part import Part
@@ -30,10 +31,6 @@ _BENCHMARKS: list[dict[str, Any]] = [
 ]
 _FINETUNE = {"name": "contract", "penalty": "none", "ewc_lambda": 0.0, "mask": "none", "l1_lambda": 0.0}
 _OTHERS = {"penalty": "ewc", "ewc_lambda": 30.0, "mask": "layerwise", "l1_lambda": 0.01}
-
-
-class ContractError(AssertionError):
-    """A part does not keep a promise."""
 
 
 def configs_of(kind: type[Part], settings: Sequence[Mapping[str, Any]], benchmark: Mapping[str, Any]) -> list[Config]:

@@ -9,6 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from cl_runner.config.overrides import with_entry
 from cl_runner.errors import WrongCommandError
 
 # More jobs than anyone waits for: it takes hours to compose them.
@@ -56,7 +57,7 @@ def union_of_grids(
 
 
 def _lines(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={'null' if value is None else value}" for key, value in settings.items()]
+    return [with_entry(f"{key}={'null' if value is None else value}") for key, value in settings.items()]
 
 
 def _product(overrides: Iterable[Override]) -> list[list[str]]:
