@@ -8,9 +8,11 @@ import torch
 from cl_runner.engine.mlp import mlp_layout
 from cl_runner.methods.settings import MaskSettings
 from cl_runner.results.figures import draw_mask_overlap
+from cl_runner.results.tensors import mlp_layers
 from cl_runner.runs.overlap import chance, jaccard, mask_overlaps
 
 SIZES = (6, 5, 4)
+LAYERS = mlp_layers(2)
 NOTHING, SOME = [False] * 4, [True, True, False, False]
 
 
@@ -62,7 +64,7 @@ def test_chance_is_what_random_sets_have() -> None:
 def test_the_same_significance_overlaps_wholly(kind: str, unit: str) -> None:
     tensors = named(torch.rand(59, generator=torch.Generator().manual_seed(0)))
     scaled = {name: 3 * tensor for name, tensor in tensors.items()}
-    for item in mask_overlaps({1: tensors, 2: scaled}, rule(0.5, kind=kind, unit=unit), every_output):
+    for item in mask_overlaps({1: tensors, 2: scaled}, LAYERS, rule(0.5, kind=kind, unit=unit), every_output):
         assert item.jaccard == 1 or math.isnan(item.chance)
 
 
@@ -70,7 +72,7 @@ def test_overlap_of_known_sets() -> None:
     # Layer 0 has 35 parameters, layer 1 has 24: of four tenths, 14 and 10 are frozen.
     upwards = torch.arange(59.0)
     shifted = torch.cat([upwards[:35].roll(4), upwards[35:].roll(-5)])
-    found = mask_overlaps({1: named(upwards), 2: named(shifted), 3: named(-upwards)}, rule(0.4), every_output)
+    found = mask_overlaps({1: named(upwards), 2: named(shifted), 3: named(-upwards)}, LAYERS, rule(0.4), every_output)
     assert [(item.task, item.other, item.layer) for item in found] == [
         (1, 2, 0),
         (1, 2, 1),
@@ -89,7 +91,9 @@ def test_a_global_mask_may_freeze_different_numbers_in_a_layer() -> None:
     first[:35] += 1
     second[35:] += 1
     # Half of 59 parameters are 30: all in layer 0 for the first task; the 24 of layer 1 and 6 of layer 0 for the other.
-    layer_0, layer_1 = mask_overlaps({1: named(first), 2: named(second)}, rule(30 / 59, kind="global"), every_output)
+    layer_0, layer_1 = mask_overlaps(
+        {1: named(first), 2: named(second)}, LAYERS, rule(30 / 59, kind="global"), every_output
+    )
     assert layer_0[3:] == pytest.approx((6 / 30, (30 * 6 / 35) / (36 - 30 * 6 / 35)))
     assert layer_1[3:] == (0, 0)
 
@@ -102,7 +106,7 @@ def test_neurons_overlap_as_their_parameters_do() -> None:
         sums = tensors["layers.0.weight"].sum(1) + tensors["layers.0.bias"]
         chosen.append(set(sums.argsort(descending=True)[:3].tolist()))
     common = len(chosen[0] & chosen[1])
-    first = mask_overlaps(by_task, rule(0.6, unit="neuron"), every_output)[0]
+    first = mask_overlaps(by_task, LAYERS, rule(0.6, unit="neuron"), every_output)[0]
     assert first.jaccard == pytest.approx(7 * common / (7 * (6 - common)))
     assert first.chance == pytest.approx(chance(21, 21, 35))
 
@@ -111,7 +115,7 @@ def test_a_soft_mask_overlaps_as_the_hard_one() -> None:
     source = torch.Generator().manual_seed(2)
     by_task = {task: named(torch.rand(59, generator=source)) for task in (1, 2, 3)}
     soft, hard = rule(0.3, soft=True), rule(0.3)
-    assert mask_overlaps(by_task, soft, every_output) == mask_overlaps(by_task, hard, every_output)
+    assert mask_overlaps(by_task, LAYERS, soft, every_output) == mask_overlaps(by_task, LAYERS, hard, every_output)
 
 
 def test_where_nothing_is_frozen_the_figure_is_blank(tmp_path: Path) -> None:

@@ -428,7 +428,7 @@ def test_too_little_memory_is_named(make_config: MakeConfig, tmp_path: Path, mon
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
-    monkeypatch.setattr("cl_runner.runs.loop.MLPStack", full)
+    monkeypatch.setattr("cl_runner.runs.loop.make_network", full)
     with pytest.raises(ResourceError, match="not enough memory"):
         run_stack([make_config()], [tmp_path], Silent())
 

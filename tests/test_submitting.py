@@ -195,7 +195,7 @@ def test_when_a_task_is_requeued(
     monkeypatch.setattr(ArrayTask, "_compute", compute)
     monkeypatch.setattr("cl_runner.sweeps.array_task.slurm_state", lambda: state)
     with pytest.raises(SystemExit) as left:
-        ArrayTask([[Job(0, make_config(), tmp_path)]])()
+        ArrayTask([[Job(0, make_config(), tmp_path)]], tmp_path)()
     assert left.value.code == 128 + number
     assert requeued == ([number] if again else [])
     assert ("raise hydra.launcher.timeout_min" in capsys.readouterr().err) == (not computes)

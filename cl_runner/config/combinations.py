@@ -1,5 +1,6 @@
 """Settings together: which of those that are right by themselves contradict each other."""
 
+from cl_runner.config.allowed import DottedName
 from cl_runner.config.arrays import array_file
 from cl_runner.config.data import known_data
 from cl_runner.config.datasets import DATASETS, DatasetInfo
@@ -11,6 +12,8 @@ def check_combinations(config: Config) -> None:
     """Raises `ConfigError` if settings of a run contradict each other."""
     _check_train(config.train)
     _check_benchmark(config.benchmark)
+    if config.model.kind == "module" and config.model.target is None:
+        raise ConfigError(f"model.target: got null with model.kind=module, allowed: {DottedName()}")
     _check_method(config.method)
 
 

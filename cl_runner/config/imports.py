@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from cl_runner.config.allowed import DottedName
 from cl_runner.errors import ConfigError
 
 # Where code lies that is nobody's own.
@@ -31,8 +32,8 @@ def imported(key: str, name: str) -> Any:
         ConfigError: there is no such thing, or importing its module fails; the setting `key` asks for it.
     """
     module, _, attribute = name.rpartition(".")
-    if not module or not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigError(f"{key}: got {name!r}, allowed: a dotted name, as in mine.nets.make_cnn")
+    if not DottedName().allows(name):
+        raise ConfigError(f"{key}: got {name!r}, allowed: {DottedName()}")
     search_also(str(Path.cwd()))
     try:
         found = importlib.import_module(module)

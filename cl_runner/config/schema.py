@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from cl_runner.config.allowed import Choice, EachOf, Range, WordOrClasses, Words
+from cl_runner.config.allowed import Choice, DottedName, EachOf, PlainData, Range, WordOrClasses, Words
 
 # Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
 _MANY = 10_000_000
@@ -70,9 +70,12 @@ class BenchmarkConfig:
 
 @dataclass
 class ModelConfig:
-    """A multilayer perceptron."""
+    """A multilayer perceptron, or a module of one's own, which `target` gives when it is called with `arguments`."""
 
     name: str
+    kind: str = field(metadata=_one_of("mlp", "module") | _before("mlp"))
+    target: str | None = field(metadata={"allowed": DottedName()} | _before(None))
+    arguments: dict[str, Any] = field(metadata={"allowed": PlainData()} | _before({}))
     hidden: list[int] = field(metadata={"allowed": EachOf(Range(1, 16384))})
     activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
 

@@ -109,13 +109,14 @@ class Layout:
                 view[run] = values.view_as(view[run])
         return found
 
+    def stacked(self, buffer: Tensor) -> dict[str, Tensor]:
+        """Views of a buffer, `(R, *shape)`, by the tensors' names."""
+        names = [name for layer in self.tensors for name, _ in layer]
+        return dict(zip(names, self._parts(buffer), strict=True))
+
     def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
         """One run's tensors by their names."""
-        return {name: part[run] for name, part in zip(self._names, self._parts(buffer), strict=True)}
-
-    @property
-    def _names(self) -> list[str]:
-        return [name for layer in self.tensors for name, _ in layer]
+        return {name: part[run] for name, part in self.stacked(buffer).items()}
 
     def _parts(self, buffer: Tensor) -> list[Tensor]:
         return [part for layer in self.layers(buffer) for part in layer]

@@ -49,7 +49,13 @@ def idle_settings(config: Config) -> dict[str, str]:
     forgotten = "each task of method.joint=true has a fresh network" if method.joint else ""
     if train.optimizer == "sgd" and train.momentum == 0:
         forgotten = "train.optimizer=sgd without train.momentum keeps nothing from step to step"
+    module = "model.kind=module has its own" if config.model.kind == "module" else ""
+    mlp = "only model.kind=module uses it" if config.model.kind == "mlp" else ""
     idle = {
+        "model.hidden": module,
+        "model.activation": module,
+        "model.target": mlp,
+        **{key: mlp for key, _ in dotted(config) if key.startswith("model.arguments.")},
         "freeze": no_mask if method.mask == "none" else "",
         "method.mask": no_mask if method.mask != "none" else "",
         "method.mask_source": no_mask,

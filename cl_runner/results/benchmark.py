@@ -10,8 +10,8 @@ from cl_runner.config.schema import Config
 
 
 class TaskSamples(NamedTuple):
-    """Inputs as the run's networks take them, `(N, D)` or `(N, *shape)`, and labels `(N,)`: indices of outputs, or
-    values.
+    """Inputs as the run's networks take them, `(N, D)`, or `(N, *input_shape)` where they are modules of one's own; and
+    labels `(N,)`: indices of outputs, or values.
     """
 
     inputs: Tensor
@@ -28,6 +28,7 @@ class RunBenchmark:
     def __init__(self, config: Config) -> None:
         self._benchmark = make_benchmark(config.benchmark, config.data_dir, [config.seed], "cpu")
         self._tasks = config.benchmark.tasks
+        self._flat = config.model.kind == "mlp"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -50,6 +51,8 @@ class RunBenchmark:
         number = self._from_0(task)
         (ids,) = split.samples([number])
         inputs = split.inputs_of(ids[None], [number])[0].T
+        if not self._flat:
+            inputs = inputs.reshape(-1, *self.input_shape)
         return TaskSamples(inputs, split.labels_of(ids[None])[0])
 
     def _from_0(self, task: int) -> int:

@@ -31,8 +31,9 @@ def draw_figures(run: Run, title: str) -> None:
     """
     with plain_style({}):
         draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
+        outputs_of = run.config.benchmark.outputs_of
         histograms = [
-            [log_histogram(layer) for layer in joined_layers(significance, run.config.benchmark.outputs_of(task))]
+            [log_histogram(layer) for layer in joined_layers(significance, run.layers, outputs_of(task))]
             for task, significance in run.significance.items()
         ]
         draw_significance(histograms, title, run.path / "significance_histograms.png")

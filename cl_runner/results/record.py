@@ -108,8 +108,11 @@ def taken_up_by_others(directory: Path) -> str:
     """In which versions whoever would go on with the unfinished run in `directory` differs from who began it, in one
     line; empty if in none, or if it would begin anew.
     """
-    sessions = sessions_of(directory) if has_state(directory) else []
-    differing = changes(sessions[-1], session()) if sessions else ""
+    try:
+        record = read_record(directory) if has_state(directory) else None
+    except (FileNotFoundError, DamagedError):
+        record = None
+    differing = changes(record.sessions[-1], session(record.settings)) if record and record.sessions else ""
     if not differing:
         return ""
     return f"{directory} goes on by other code than it was begun ({differing}): it may not be what either gives alone"
@@ -120,7 +123,7 @@ def begin_session(runs: Iterable[tuple[Path, Config, bool]]) -> None:
     state or begins anew.
     """
     write_durably(
-        (directory / RECORD, _as_json(Record(config, [*(sessions_of(directory) if goes_on else []), session()])))
+        (directory / RECORD, _as_json(Record(config, [*(sessions_of(directory) if goes_on else []), session(config)])))
         for directory, config, goes_on in runs
     )
 

@@ -124,7 +124,8 @@ class RunFiles:
         if name == f"{score}.csv":
             return found
         known = self._known_settings
-        whole = is_whole(name, found, matrix, len(known.model.hidden) + 1 if known else None)
+        layers = len(known.model.hidden) + 1 if known and known.model.kind == "mlp" else None
+        whole = is_whole(name, found, matrix, layers)
         if whole and name == f"{score}_matrix.csv":
             whole = np.array_equal(np.stack(list(found.values())[1:], axis=1), matrix[1:])
         if whole and name == "training.csv":

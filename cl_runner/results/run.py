@@ -1,6 +1,6 @@
 """Reading a run back from its directory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load
 
+from cl_runner.config.data import input_shape
 from cl_runner.config.schema import Config
 from cl_runner.errors import DamagedError
 from cl_runner.metrics import ScoreName
@@ -20,6 +19,7 @@ from cl_runner.results.benchmark import RunBenchmark
 from cl_runner.results.files import COMPLETE, is_complete
 from cl_runner.results.recorded import RunFiles
 from cl_runner.results.significance import joined_layers, log_histogram
+from cl_runner.results.tensors import Folder, Layers, parse_tensors, weight_counts
 
 # Bytes of a file of tensors, at most.
 _TENSORS = 2**36
@@ -99,7 +99,9 @@ class Run:
 
     @cached_property
     def significance(self) -> dict[int, dict[str, torch.Tensor]]:
-        """Per task the Fisher diagonal after it: `layers.L.weight` `(out, in)`, `layers.L.bias` `(out,)`."""
+        """Per task the Fisher diagonal after it, by the names of the network's parameters: of a multilayer perceptron
+        `layers.L.weight` `(out, in)`, `layers.L.bias` `(out,)`.
+        """
         return {task: self._tensors("significance", task) for task in range(1, len(self.matrix))}
 
     @cached_property
@@ -109,19 +111,32 @@ class Run:
         """
         return {task: self._tensors("masks", task) for task in range(1, len(self.matrix))}
 
-    def network(self, task: int) -> MLP:
+    @cached_property
+    def layers(self) -> Layers:
+        """The names of each layer's tensors in `significance` and `masks`, the output layer last."""
+        return self._parsed("checkpoints", 1)[1]
+
+    def network(self, task: int) -> torch.nn.Module:
         """The network after `task`, with the outputs of all tasks: in task- and class-incremental scenarios task k
-        has outputs (k − 1)·c to k·c − 1, c being `config.benchmark.classes_per_task`.
+        has outputs (k − 1)·c to k·c − 1, c being `config.benchmark.classes_per_task`. A module of one's own is imported
+        and made as `config.model` says.
 
         Raises:
             ValueError: there is no such task.
+            ConfigError: the module cannot be imported or made.
         """
         if task not in range(1, len(self.matrix)):
             raise ValueError(f"task: got {task}, allowed: 1 to {len(self.matrix) - 1}")
         parameters = self._tensors("checkpoints", task)
-        weights = [parameters[f"layers.{layer}.weight"] for layer in range(len(parameters) // 2)]
-        network = MLP([weights[0].shape[1], *(len(weight) for weight in weights)], self._activation)
-        network.load_state_dict(parameters)
+        is_mlp = self._model("kind", ("mlp", "module"), "mlp") == "mlp"
+        network = self._perceptron(parameters) if is_mlp else self._module(parameters)
+        try:
+            # What is in a module besides parameters is as new.
+            network.load_state_dict(network.state_dict() | parameters)
+        except RuntimeError as error:
+            file = self.path / f"checkpoints/task_{task}.safetensors"
+            words = " ".join(str(error).split())
+            raise DamagedError(file, f"it is not of such a network as the settings make now: {words}") from error
         return network
 
     def benchmark(self, *, data_dir: str | None = None, path: str | None = None) -> RunBenchmark:
@@ -153,37 +168,45 @@ class Run:
             for row in zip(*(values.tolist() for values in columns.values()), strict=True)
         ]
 
-    @property
-    def _activation(self) -> str:
-        """No other setting is needed to make a network, so none that is wrong stands in the way."""
+    def _perceptron(self, parameters: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+        widths = [parameters[layer[0]].shape for layer in self.layers]
+        return MLP([widths[0][-1], *(width[0] for width in widths)], self._model("activation", _ACTIVATIONS))
+
+    def _module(self, parameters: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+        from cl_runner.engine.models import blueprint
+
+        shape, outputs = input_shape(self.config.benchmark), len(parameters[self.layers[-1][0]])
+        return blueprint(self.config.model, shape, outputs).drawn(self.config.seed)
+
+    def _model(self, name: str, allowed: Sequence[str], before: str | None = None) -> str:
+        """A setting of the network; that of a perceptron needs no other, so none that is wrong stands in the way."""
         file = self._files.stored.file
         try:
-            found = self._files.stored.settings["model"]["activation"]
-        except (LookupError, TypeError):
+            found = self._files.stored.settings["model"].get(name, before)
+        except (LookupError, TypeError, AttributeError):
             found = None
-        if found not in _ACTIVATIONS:
-            raise DamagedError(file, f"model.activation: got {found!r:.80}, allowed: one of {', '.join(_ACTIVATIONS)}")
+        if found not in allowed:
+            raise DamagedError(file, f"model.{name}: got {found!r:.80}, allowed: one of {', '.join(allowed)}")
         return str(found)
 
-    def _tensors(self, folder: str, task: int) -> dict[str, torch.Tensor]:
+    def _parsed(self, folder: Folder, task: int) -> tuple[dict[str, torch.Tensor], Layers]:
         name = f"{folder}/task_{task}.safetensors"
-        file = self.path / name
-        try:
-            tensors = load(self._files.read(name, _TENSORS))
-        except SafetensorError as error:
-            raise DamagedError(file, f"not valid: {error}") from error
-        problem = _problem(folder, tensors)
+        return parse_tensors(self.path / name, self._files.read(name, _TENSORS), folder)
+
+    def _tensors(self, folder: Folder, task: int) -> dict[str, torch.Tensor]:
+        tensors, layers = self._parsed(folder, task)
+        problem = "" if layers == self.layers else "its layers are not those of task 1"
         if not problem and self._files.checksums is None and self._files.complete:
             problem = self._contradiction(folder, task, tensors)
         if problem:
-            raise DamagedError(file, problem)
-        return {name: tensors[name] for name in _names(len(tensors) // 2)}
+            raise DamagedError(self.path / f"{folder}/task_{task}.safetensors", problem)
+        return tensors
 
-    def _contradiction(self, folder: str, task: int, tensors: Mapping[str, torch.Tensor]) -> str:
+    def _contradiction(self, folder: Folder, task: int, tensors: Mapping[str, torch.Tensor]) -> str:
         """In what the tensors differ from what tables say of them, for a run without checksums; empty if in nothing."""
         table = "significance.csv" if folder == "significance" else "layers.csv"
         rows = [row for row in self.table(table) if row["task"] == task]
-        layers = joined_layers(tensors)
+        layers = joined_layers(tensors, self.layers)
         if len(rows) != len(layers):
             return f"it has {len(layers)} layers, {table} {len(rows)}"
         for layer, (row, values) in enumerate(zip(rows, layers, strict=True)):
@@ -193,39 +216,12 @@ class Run:
             elif folder == "masks":
                 found = {"parameters": values.size, "frozen": (values == 0).sum()}
             else:
-                weight = tensors[f"layers.{layer}.weight"]
-                found = {"zero_weights": int((weight == 0).sum()), "l1_norm": float(weight.abs().sum())}
+                zeros, norm = weight_counts([tensors[name] for name in self.layers[layer]])
+                found = {"zero_weights": zeros, "l1_norm": norm}
             for key, value in found.items():
                 if not np.isclose(value, row[key], rtol=1e-4, atol=1e-6, equal_nan=True):
                     return f"layer {layer} has not the {key} of {table}"
         return ""
-
-
-def _problem(folder: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """What is wrong with the tensors of a file in `folder`, which are those of a network's layers; empty if nothing."""
-    if not tensors or set(tensors) != set(_names(len(tensors) // 2)):
-        return "it has not a weight and a bias for each layer"
-    kinds = (torch.uint8, torch.float32) if folder == "masks" else (torch.float32,)
-    width = None
-    for layer in range(len(tensors) // 2):
-        weight, bias = tensors[f"layers.{layer}.weight"], tensors[f"layers.{layer}.bias"]
-        if weight.dim() != 2 or bias.shape != weight.shape[:1] or width not in (None, weight.shape[1]):
-            return f"layer {layer} has a shape that does not fit"
-        width = len(weight)
-        for tensor in (weight, bias):
-            if tensor.dtype not in kinds or not tensor.numel():
-                return f"layer {layer} is of another type"
-            low, high = tensor.aminmax()
-            if not (torch.isfinite(low) and torch.isfinite(high)):
-                return f"layer {layer} has values that are not finite"
-            if (low < 0 and folder != "checkpoints") or (high > 1 and folder == "masks"):
-                return f"layer {layer} has a value out of range"
-    return ""
-
-
-def _names(layers: int) -> list[str]:
-    """Layer by layer, the weight before the bias; files hold them by alphabet."""
-    return [f"layers.{layer}.{kind}" for layer in range(layers) for kind in ("weight", "bias")]
 
 
 def load_run(path: str | Path) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,19 +37,16 @@ class LogHistogram:
         return self.zeros / self.size
 
 
-def joined_layers(tensors: Mapping[str, torch.Tensor], outputs: int | None = None) -> list[NDArray[np.float32]]:
-    """The values of each layer, weight and bias together, from tensors `layers.L.weight` and `layers.L.bias`; of the
-    last layer those of the first `outputs` neurons, None for all.
+def joined_layers(
+    tensors: Mapping[str, torch.Tensor], layers: Sequence[Sequence[str]], outputs: int | None = None
+) -> list[NDArray[np.float32]]:
+    """The values of each layer, its tensors one after the other; of the last layer those of the first `outputs`
+    neurons, None for all.
     """
-    last = len(tensors) // 2 - 1
+    counts = [None] * (len(layers) - 1) + [outputs]
     return [
-        np.concatenate(
-            [
-                tensors[f"layers.{layer}.{kind}"][: outputs if layer == last else None].cpu().numpy().ravel()
-                for kind in ("weight", "bias")
-            ]
-        )
-        for layer in range(last + 1)
+        np.concatenate([tensors[name][:count].cpu().numpy().ravel() for name in layer])
+        for layer, count in zip(layers, counts, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config.combinations import check_combinations
-from cl_runner.config.data import filled
+from cl_runner.config.data import filled, input_shape
 from cl_runner.config.ranges import check_keys, check_ranges
 from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
@@ -45,6 +45,12 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
             f"method.joint: got true with method.parts.{next(iter(config.method.parts))}, allowed: true only without "
             "parts, since each task starts from a fresh network"
         )
+    if config.model.kind == "module":
+        # Torch is needed to tell whether it can be trained.
+        from cl_runner.engine.models import blueprint
+
+        benchmark = config.benchmark
+        blueprint(config.model, input_shape(benchmark), benchmark.outputs_of(benchmark.tasks))
     if here:
         check_device(config.device)
     return config

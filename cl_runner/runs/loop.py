@@ -1,6 +1,5 @@
 """A stack of runs from start to finish: one loop over the tasks."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +7,7 @@ from typing import Protocol
 from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.config.schema import Config
 from cl_runner.engine.device import named_memory_errors, set_up, threads_put_back
-from cl_runner.engine.mlp import MLPStack
-from cl_runner.engine.network import Network
+from cl_runner.engine.models import make_network
 from cl_runner.engine.optimizers import make_optimizer
 from cl_runner.methods.method import Method
 from cl_runner.methods.settings import mask_of
@@ -117,8 +115,8 @@ def _run_stack(
     heads = share_rows(runs, first)
     resumed = [run.state for run in heads if run.state]
     with clock("load"):
-        sizes = [math.prod(benchmark.input_shape), *common.model.hidden, benchmark.outputs]
-        stack: Network = MLPStack(sizes, common.model.activation, [run.config.seed for run in heads], device=device)
+        seeds = [run.config.seed for run in heads]
+        stack = make_network(common.model, benchmark.input_shape, benchmark.outputs, seeds, device)
     method = Method(stack, [run.config for run in heads])
     moment = take_up(resumed, stack, method) if resumed else None
     if not resumed:
@@ -192,7 +190,8 @@ def _run_stack(
             run.recorder.score_matrix()
             results, rule = Run(run.recorder.directory), mask_of(run.config)
             if rule and rule.fraction > 0 and tasks > 1:
-                run.recorder.mask_overlap(mask_overlaps(results.significance, rule, common.benchmark.outputs_of))
+                outputs_of = common.benchmark.outputs_of
+                run.recorder.mask_overlap(mask_overlaps(results.significance, results.layers, rule, outputs_of))
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
     for run in runs:
         run.recorder.finish(facts)

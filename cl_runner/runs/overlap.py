@@ -1,6 +1,6 @@
 """How much of what one task's mask freezes another task's freezes too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
@@ -24,7 +24,10 @@ class Overlap(NamedTuple):
 
 
 def mask_overlaps(
-    significance: Mapping[int, Mapping[str, Tensor]], rule: MaskSettings, outputs_of: Callable[[int], int]
+    significance: Mapping[int, Mapping[str, Tensor]],
+    layers: Sequence[Sequence[str]],
+    rule: MaskSettings,
+    outputs_of: Callable[[int], int],
 ) -> list[Overlap]:
     """The overlap of every two tasks in every layer, by the tasks, then the layer.
 
@@ -34,12 +37,16 @@ def mask_overlaps(
     maybe more outputs, from its own.
 
     Args:
-        significance: by task, in their order, `layers.L.weight` `(out, in)` and `layers.L.bias` `(out,)`.
+        significance: by task, in their order, tensors by their names.
+        layers: the names of each layer's.
         rule: how the run's masks are made.
         outputs_of: how many outputs the first so many tasks have.
     """
     hard = replace(rule, soft=False)
-    sets = {task: _frozen(tensors, hard, outputs_of(task)) for task, tensors in significance.items()}
+    sets = {
+        task: _frozen([[tensors[name] for name in layer] for layer in layers], hard, outputs_of(task))
+        for task, tensors in significance.items()
+    }
     found = []
     for (task, mine), (other, theirs) in combinations(sets.items(), 2):
         for layer, (first, second) in enumerate(zip(mine, theirs, strict=True)):
@@ -64,10 +71,6 @@ def chance(first: int, second: int, size: int) -> float:
     return float(common / (first + second - common)) if first + second else float("nan")
 
 
-def _frozen(significance: Mapping[str, Tensor], rule: MaskSettings, used: int) -> list[NDArray[np.bool_]]:
+def _frozen(layers: Sequence[Sequence[Tensor]], rule: MaskSettings, used: int) -> list[NDArray[np.bool_]]:
     """Which of the units that count are frozen, by layer."""
-    layers = [
-        [significance[f"layers.{layer}.{kind}"] for kind in ("weight", "bias")]
-        for layer in range(len(significance) // 2)
-    ]
     return [scales.numpy() == 0 for scales in unit_scales(unit_significance(layers, rule, used), rule)]

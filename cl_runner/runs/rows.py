@@ -100,6 +100,7 @@ def record_states(
 ) -> None:
     """Write the state of each network once it is made into the directories of all runs that share it."""
     parameters, scale, fisher = stack.parameters.cpu(), scale.cpu(), fisher.cpu()
+    layers = [[name for name, _ in layer] for layer in layout.tensors]
 
     # The file of a soft mask holds numbers of another type, in the first task too, when rows are shared.
     def kind(run: RunInStack) -> tuple[int, int, bool]:
@@ -111,8 +112,10 @@ def record_states(
             stack.layout.named(parameters, row),
             layout.named(fisher, fisher_row),
             stack.layout.named(scale, row),
+            layers,
             used=runs[0].config.benchmark.outputs_of(task),
             soft=soft,
+            named=runs[0].config.model.kind == "module",
         )
         for run in sharing:
             run.recorder.task(state)

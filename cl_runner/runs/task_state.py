@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from cl_runner.results.significance import joined_layers, log_histogram
 from cl_runner.results.tables import short
+from cl_runner.results.tensors import Layers, as_bytes, weight_counts
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,31 @@ def task_state(
     parameters: Mapping[str, torch.Tensor],
     significance: Mapping[str, torch.Tensor],
     scale: Mapping[str, torch.Tensor],
+    layers: Layers,
     *,
     used: int,
     soft: bool,
+    named: bool,
 ) -> TaskState:
     """State after `task`: parameters, significance, and the mask that was used while training it, in bytes unless it
     is soft. Statistics of the significance are over the outputs that the tasks so far have had, the first `used`.
+    `layers` are the names of each layer's tensors; files have them if they are to be `named`.
     """
     masks = {name: mask.float() if soft else mask.byte() for name, mask in scale.items()}
     folders = {"checkpoints": parameters, "significance": significance, "masks": masks}
     files = {
-        f"{folder}/task_{task}.safetensors": save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        f"{folder}/task_{task}.safetensors": as_bytes(tensors, layers if named else None)
         for folder, tensors in folders.items()
     }
-    statistics, histograms, layers = [], [], []
-    for layer, values in enumerate(joined_layers(significance, used)):
+    statistics, histograms, counts = [], [], []
+    for layer, values in enumerate(joined_layers(significance, layers, used)):
         found = log_histogram(values)
         numbers = [found.mode, found.median, found.p5, found.p95, found.zero_share]
         statistics.append([task, layer, *map(short, numbers)])
         bins = zip(found.edges.tolist(), found.counts.tolist(), strict=False)
         histograms += [[task, layer, low, count] for low, count in bins]
-    for layer, free in enumerate(joined_layers(scale)):
-        weight = parameters[f"layers.{layer}.weight"]
-        counts = [free.size, int((free == 0).sum()), int((weight == 0).sum()), short(weight.abs().sum())]
-        layers.append([task, layer, *counts])
-    tables = {"significance.csv": statistics, "significance_histograms.csv": histograms, "layers.csv": layers}
+    for layer, free in enumerate(joined_layers(scale, layers)):
+        zeros, norm = weight_counts([parameters[name] for name in layers[layer]])
+        counts.append([task, layer, free.size, int((free == 0).sum()), zeros, short(norm)])
+    tables = {"significance.csv": statistics, "significance_histograms.csv": histograms, "layers.csv": counts}
     return TaskState(files, tables)

@@ -3,11 +3,13 @@
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
+from cl_runner.config.imports import search_also
 from cl_runner.errors import StoppedError, from_system
 from cl_runner.results.files import has_failed, is_complete, position_of
 from cl_runner.results.locks import mark_failed_unless_locked
@@ -23,15 +25,20 @@ class ArrayTask(Checkpointable):
     Stopped by SIGUSR1, which comes some time before the time limit, or by SIGTERM in favour of another job, it has
     itself requeued. SIGTERM to a job that its user cancelled, or that SLURM requeues itself, ends it; so does SIGUSR1
     before anything was computed, which would happen again.
+
+    Args:
+        stacks: of jobs.
+        started_in: where the sweep was started, and code of one's own is looked for.
     """
 
-    def __init__(self, stacks: Sequence[Sequence[Job]]) -> None:
-        self._stacks = stacks
+    def __init__(self, stacks: Sequence[Sequence[Job]], started_in: Path) -> None:
+        self._stacks, self._started_in = stacks, started_in
 
     def __call__(self) -> None:
         """Called by submitit, on the node."""
         # Saves this object for the next time, has the cluster requeue its job, and ends the process.
         requeue: Any = signal.getsignal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"))
+        search_also(str(self._started_in))
         before = self._positions()
         try:
             self._compute()

@@ -45,11 +45,19 @@ def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
 
 def largest_stack(config: Config, free_bytes: int, *, on_cpu: bool) -> int:
     """How many runs like this one fit into half of the free memory; on a CPU no more than pay off."""
-    benchmark = config.benchmark
-    widths = [math.prod(input_shape(benchmark)), *config.model.hidden, benchmark.outputs_of(benchmark.tasks)]
-    parameters = sum(out * (into + 1) for into, out in pairwise(widths))
-    fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * parameters + _SAMPLE_ELEMENTS)))
+    fitting = max(1, free_bytes // 2 // (4 * (_BUFFERS * _parameters(config) + _SAMPLE_ELEMENTS)))
     return min(fitting, _ENOUGH_ON_CPU) if on_cpu else fitting
+
+
+def _parameters(config: Config) -> int:
+    """Of one network."""
+    benchmark = config.benchmark
+    shape, outputs = input_shape(benchmark), benchmark.outputs_of(benchmark.tasks)
+    if config.model.kind == "module":
+        from cl_runner.engine.models import blueprint
+
+        return sum(math.prod(shape) for layer in blueprint(config.model, shape, outputs).tensors for _, shape in layer)
+    return sum(out * (into + 1) for into, out in pairwise([math.prod(shape), *config.model.hidden, outputs]))
 
 
 def _schedule(config: Config) -> Hashable:

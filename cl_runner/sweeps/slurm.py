@@ -152,7 +152,9 @@ def _submit(tasks: Sequence[Sequence[Sequence[Job]]], sweep: Path, settings: Slu
     try:
         # submitit prints what its error says too.
         with deaf_to_the_terminal(), redirect_stderr(io.StringIO()), outside_of_jobs(options), executor.batch():
-            handles = [executor.submit(ArrayTask([_at_absolute_paths(stack) for stack in task])) for task in tasks]
+            handles = [
+                executor.submit(ArrayTask([_at_absolute_paths(stack) for stack in task], Path.cwd())) for task in tasks
+            ]
     except (FailedJobError, FailedSubmissionError) as error:
         said = [line for line in str(error).splitlines() if "--help" not in line]
         raise ClusterError(f"nothing was submitted: {last_line(chr(10).join(said))}") from error
