@@ -240,7 +240,7 @@ def test_own_presets_from_a_config_dir(cl_run: Runner, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "message"),
     [
-        ("a: [\n", "wrong.yaml, line 2: not valid YAML: expected the node content"),
+        ("a: [\n", "wrong.yaml, line 2: not valid YAML: "),
         ("name: x\nbogus: 1\n", "method.bogus: unknown setting (in method/wrong.yaml), allowed: name, joint"),
         ("name: x\ngamma: lots\n", "method.gamma: got lots (in method/wrong.yaml), allowed: a number from 0 to 1"),
         ("name: x\n", "method.joint: got nothing, allowed: true or false"),

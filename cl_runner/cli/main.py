@@ -15,7 +15,6 @@ from pathlib import Path
 
 import hydra
 import psutil
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,9 +23,10 @@ from cl_runner import IMPORTED
 from cl_runner.cli.check import check
 from cl_runner.cli.start import CheckBeforeStart, leave
 from cl_runner.collector import without_collector
+from cl_runner.config.hydra_internals import parse_options
 from cl_runner.config.overrides import with_entry, with_home
-from cl_runner.config.presets import VERSION_BASE, config_dir
-from cl_runner.config.refusals import refusal
+from cl_runner.config.presets import MAIN, config_dir
+from cl_runner.config.refusals import told
 from cl_runner.config.schema import Config
 from cl_runner.config.whereabouts import is_about_settings
 from cl_runner.errors import (
@@ -131,7 +131,7 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
     try:
         _check_options()
         try:
-            hydra.main(str(config_dir()), "config", **VERSION_BASE)(task)()
+            hydra.main(str(config_dir()), "config", **MAIN)(task)()
         except Exception:
             leave_if_told()
             raise
@@ -144,16 +144,14 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
     except Exception as error:
         # What logging says when it cannot open its file.
         refused = error.__cause__ if type(error) is ValueError else error
-        about_settings = is_about_settings(error)
-        if before[1] == "1" or not (about_settings or isinstance(refused, OSError)):
+        if before[1] == "1" or not (isinstance(refused, OSError) or is_about_settings(error)):
             raise
-        # Some of Hydra's errors about settings are of this class too.
-        if isinstance(refused, OSError) and not (about_settings and refused.errno is None):
-            # One without a number is not the system's, and has words of its own, which a name would replace.
-            if refused.errno is not None:
-                refused.filename = refused.filename or CheckBeforeStart.directory
-            raise from_system(refused) from error
-        raise refusal(error) from error
+        if not isinstance(refused, OSError):
+            raise told(error) from error
+        # One without a number is not the system's, and has words of its own, which a name would replace.
+        if refused.errno is not None:
+            refused.filename = refused.filename or CheckBeforeStart.directory
+        raise told(refused) from error
     finally:
         leave()
         sys.argv = before[0]
@@ -195,7 +193,7 @@ def _check_options() -> None:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            options = get_args_parser().parse_args()
+            options = parse_options()
     except SystemExit as error:
         raise WrongCommandError(said.getvalue().strip().rpartition("error: ")[2] + "; see cl-run --help") from error
     own = Path(options.config_dir or "") / "config.yaml"

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config.ranges import check_ranges
-from cl_runner.config.refusals import refusal
+from cl_runner.config.refusals import told
 from cl_runner.config.schema import Config
-from cl_runner.errors import ConfigError, DamagedError, EndingError, RunError, from_system
+from cl_runner.errors import ConfigError, DamagedError, EndingError, RunError
 from cl_runner.methods.acting import difference
 from cl_runner.results.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.results.locks import locked
@@ -70,7 +70,7 @@ class CheckBeforeStart(Callback):
             # Who held it until now may have finished.
             _check_free(directory, settings)
         except (RunError, OSError, OmegaConfBaseException) as error:
-            raise EndingError(_reason(error)) from error
+            raise EndingError(told(error)) from error
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called with the config of a sweep, before any of its jobs is composed."""
@@ -91,13 +91,7 @@ class CheckBeforeStart(Callback):
             if "timeout_min" not in config.hydra.launcher:
                 _take(directory)
         except (RunError, OSError, OmegaConfBaseException) as error:
-            raise EndingError(_reason(error)) from error
-
-
-def _reason(error: Exception) -> RunError:
-    if isinstance(error, OSError):
-        return from_system(error)
-    return error if isinstance(error, RunError) else refusal(error)
+            raise EndingError(told(error)) from error
 
 
 def _check_free(directory: Path, settings: Config) -> None:

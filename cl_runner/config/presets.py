@@ -1,12 +1,18 @@
 """Where presets lie, and a config composed of them."""
 
 from pathlib import Path
+from typing import Any
 
-import hydra
+import hydra.utils
 from omegaconf import DictConfig
 
-# Hydra 1.3 has behaviours of older versions to choose from; 1.4 has its own alone, and warns of the choice.
-VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+from cl_runner.config.hydra_internals import IS_1_3
+
+# What is said to Hydra of how to compose: 1.3 behaves as a version that is chosen, 1.4 warns of the choice.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if IS_1_3 else {}
+# And to its command line. 1.4 wants to know which callbacks and log handlers settings may name: any, for who writes
+# the settings of a run writes its code as well.
+MAIN = VERSION_BASE or {"execution_whitelist": vars(hydra.utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
 
 
 def config_dir() -> Path:

@@ -5,8 +5,10 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from cl_runner.config.descriptions import describe
+from cl_runner.config.refusals import refusal
 from cl_runner.errors import ConfigError
 
 
@@ -14,7 +16,7 @@ def check_keys(settings: DictConfig, schema: Any, prefix: str = "", *, whole: bo
     """Whether a composed config has the settings of `schema`, all of them if `whole`, and no others.
 
     Raises:
-        ConfigError: an unknown setting, or one without a value.
+        ConfigError: an unknown setting, or one without a value, or with one that cannot be looked up.
     """
     hints = get_type_hints(schema)
     for name in map(str, settings):
@@ -23,8 +25,13 @@ def check_keys(settings: DictConfig, schema: Any, prefix: str = "", *, whole: bo
     for name, kind in hints.items():
         if whole and (name not in settings or OmegaConf.is_missing(settings, name)):
             raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name, schema)}")
+        try:
+            # An interpolation is looked up only now.
+            value = settings[name]
+        except OmegaConfBaseException as error:
+            raise refusal(error, f"{prefix}{name}") from error
         if is_dataclass(kind):
-            check_keys(settings[name], kind, f"{prefix}{name}.")
+            check_keys(value, kind, f"{prefix}{name}.")
 
 
 def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:

@@ -28,8 +28,8 @@ from yaml.reader import ReaderError
 
 from cl_runner.config.descriptions import describe, is_known
 from cl_runner.config.overrides import quoted
-from cl_runner.config.whereabouts import PRIMARY, place_of
-from cl_runner.errors import ConfigError
+from cl_runner.config.whereabouts import PRIMARY, is_about_settings, place_of
+from cl_runner.errors import ConfigError, RunError, from_system
 
 _SETTINGS = "settings as key=value"
 _NAME = re.compile(r"[+~]{0,2}[\w$-]+(?:[./][\w$-]+)*(?:@[\w.$-]*)?", re.ASCII)
@@ -60,16 +60,40 @@ _WORDS = [
         r"Sweeping over Hydra's configuration is not supported : '(?P<key>[^=]+)=(?P<value>.*)'",
         "{key}: got {value}, allowed: one value, Hydra's own settings are those of the whole sweep",
     ),
+    (r"Invalid (?P<key>hydra\.mode) '(?P<value>.*)'; expected", "{key}: got {value}, allowed: {allowed}"),
+    (
+        r"Invalid Defaults List override '/?(?P<key>[^:']+): ",
+        "{key}: has nothing before it to override{place}, allowed: {allowed}",
+    ),
+    (
+        r"'(?P<key>hydra[./]\w+)' must be (selected|configured) before the sweep starts",
+        "{key}: is another in a job, allowed: that of the whole sweep",
+    ),
     (r"You must specify '(?P<key>[^']+)'", "{key}: got nothing{place}, allowed: {key}=NAME"),
 ]
 
 
-def refusal(error: BaseException) -> ConfigError:
-    """One line for an error that Hydra, OmegaConf or YAML raised over settings."""
-    return ConfigError(" ".join(_line(error).split()))
+def told(error: Exception) -> RunError:
+    """An error that its user can do something about, as one line: of a run, of the system, or over settings."""
+    if isinstance(error, RunError):
+        return error
+    # Some errors about settings are of this class too, without a number.
+    if isinstance(error, OSError) and not (error.errno is None and is_about_settings(error)):
+        return from_system(error)
+    return refusal(error)
 
 
-def _line(error: BaseException) -> str:
+def refusal(error: BaseException, field: str = "") -> ConfigError:
+    """One line for an error that Hydra, OmegaConf or YAML raised over settings.
+
+    Args:
+        error: what was raised.
+        field: that it was raised over, where the error may not tell.
+    """
+    return ConfigError(" ".join(_line(error, field).split()))
+
+
+def _line(error: BaseException, field: str) -> str:
     if isinstance(error, OverrideParseException):
         return _unparsed(error)
     if isinstance(error, MissingConfigException):
@@ -88,7 +112,7 @@ def _line(error: BaseException) -> str:
         said = error.__cause__ or error.__context__ or error
     # In a list of defaults a value has no name.
     if isinstance(said, OmegaConfBaseException) and said.full_key != "_dummy_":
-        return _of_field(said, str(error), error)
+        return _of_field(said, str(error), error, field)
     if isinstance(error, ConfigCompositionException):
         for pattern, words in _WORDS:
             if found := re.search(pattern, str(error), re.DOTALL):
@@ -149,13 +173,14 @@ def _no_yaml(error: YAMLError) -> str:
     return f"{mark.name if mark else 'a preset'}{line}: not valid YAML: {getattr(error, 'problem', error)}"
 
 
-def _of_field(said: OmegaConfBaseException, text: str, error: BaseException) -> str:
+def _of_field(said: OmegaConfBaseException, text: str, error: BaseException, field: str) -> str:
     """What OmegaConf says of a field.
 
     Args:
         said: its error.
         text: of the error that Hydra made of it, which names the override, or the preset.
         error: that error.
+        field: its name, where `said` may not tell.
     """
     override = re.search(r"Error merging override [+~]*([^=\s]+)=?(.*)", text, re.DOTALL) or re.search(
         r"To append to your config use \+([^=\s]+)=(.*)", text, re.DOTALL
@@ -166,7 +191,7 @@ def _of_field(said: OmegaConfBaseException, text: str, error: BaseException) -> 
     if not override:
         preset = preset or _within(error)
     # Of a list the entry does not matter: it is named by what it holds.
-    key = str(said.full_key or "").partition("[")[0] or (override[1] if override else "")
+    key = str(said.full_key or "").partition("[")[0] or (override[1] if override else field)
     if override and not (key.startswith(override[1]) or override[1].startswith(key)):
         # What is told of lies within the value.
         key = override[1]

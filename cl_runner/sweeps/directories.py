@@ -71,7 +71,7 @@ class Directories:
         before = None
         for candidate in self._candidates(number):
             with open_dict(composed):
-                composed.hydra.job.id = composed.hydra.job.num = candidate
+                composed.hydra.job.id, composed.hydra.job.num = str(candidate), candidate
             directory = self._sweep / str(composed.hydra.sweep.subdir)
             if os.path.relpath(directory, self._sweep)[:2] in (os.curdir, os.pardir):
                 raise ConfigError(

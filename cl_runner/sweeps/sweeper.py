@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cl_runner.config.schema import LAUNCHERS
@@ -78,7 +79,8 @@ def _refuse_sweeps_within(config: DictConfig, presets: ConfigLoader, jobs: Seque
     for name in named:
         if name == config.hydra.runtime.choices.experiment:
             continue
-        composed = presets.load_sweep_config(config, [f"experiment={name}"])
+        overrides = [*config.hydra.overrides.hydra, f"experiment={name}"]
+        composed = presets.load_configuration(config.hydra.job.config_name, overrides, RunMode.RUN)
         if any(composed.hydra.sweeper.get(key) != own.get(key) for key in ("params", "grids")):
             raise WrongCommandError(
                 f"experiment: got {','.join(named)}, and {name} is a sweep of its own, allowed: "
