@@ -139,7 +139,7 @@ def test_several_networks_by_several_estimators(make_config: MakeConfig, tiny: D
     exact, empirical = FisherConfig("exact", None, 16), FisherConfig("empirical", None, 16)
     wanted = [(0, exact), (1, empirical), (1, exact), (0, exact)]
     layout, buffer, rows = fisher_diagonals(stack, benchmark, TASK, wanted)
-    assert layout.runs == 3
+    assert layout.rows == 3
     for (network, config), row in zip(wanted, rows, strict=True):
         expected = stack.layout.named(fisher_diagonal(stack, benchmark, TASK, config), network)
         for name, tensor in layout.named(buffer, row).items():

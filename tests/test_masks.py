@@ -14,7 +14,7 @@ SIZES = (9, 7, 6, 5)
 
 def random_layers(seed: int = 0) -> list[Linear]:
     source = torch.Generator().manual_seed(seed)
-    layout = mlp_layout(SIZES, runs=1)
+    layout = mlp_layout(SIZES, rows=1)
     layers = layout.layers(torch.rand(layout.numel, generator=source))
     # Orders of magnitude between the layers, as the Fisher information has.
     return [Linear(weight[0] * 10.0**depth, bias[0] * 10.0**depth) for depth, (weight, bias) in enumerate(layers)]

@@ -68,7 +68,7 @@ def test_its_fisher_diagonals_are_too(
     expected = fisher_diagonal(written, benchmark, 1, config)
     torch.testing.assert_close(fisher_diagonal(modules, benchmark, 1, config), expected)
     # Chunks of two samples.
-    monkeypatch.setattr("cl_runner.engine.module._CHUNK", 2 * modules.layout.per_run)
+    monkeypatch.setattr("cl_runner.engine.module._CHUNK", 2 * modules.layout.per_row)
     torch.testing.assert_close(fisher_diagonal(modules, benchmark, 1, config), expected)
 
 

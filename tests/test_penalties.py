@@ -147,7 +147,7 @@ def test_outputs_of_tasks_to_come_are_not_held(kind: PenaltySettings) -> None:
     stack.parameters.copy_(first)
     penalty.end(0, alive, 2)
     pull = gradient_of(penalty, second)
-    own = slice(layout.per_run)
+    own = slice(layout.per_row)
     torch.testing.assert_close(pull[own], (2 * alive * (second - first))[own], rtol=1e-4, atol=1e-5)
     for part in layout.layers(pull)[-1]:
         assert (part[:, 2:] == 0).all()

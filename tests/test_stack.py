@@ -7,21 +7,21 @@ from cl_runner.engine.seeding import generator
 
 
 def test_layout_views_cover_the_buffer_once() -> None:
-    layout = mlp_layout((4, 3, 2), runs=5)
+    layout = mlp_layout((4, 3, 2), rows=5)
     buffer = torch.zeros(layout.numel)
     for weight, bias in layout.layers(buffer):
         weight += 1
         bias += 1
-    assert layout.per_run == 3 * 5 + 2 * 4
-    assert buffer.sum() == 5 * layout.per_run
+    assert layout.per_row == 3 * 5 + 2 * 4
+    assert buffer.sum() == 5 * layout.per_row
     assert buffer.max() == 1
 
 
 def test_spread_and_totals_go_by_run() -> None:
-    layout = mlp_layout((4, 3, 2), runs=3)
+    layout = mlp_layout((4, 3, 2), rows=3)
     values = torch.tensor([1.0, 10.0, 100.0])
-    assert torch.equal(layout.totals(layout.spread(values)), values * layout.per_run)
-    assert all((part == 10).all() for part in layout.named(layout.spread(values), run=1).values())
+    assert torch.equal(layout.totals(layout.spread(values)), values * layout.per_row)
+    assert all((part == 10).all() for part in layout.named(layout.spread(values), row=1).values())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -127,7 +127,7 @@ def test_a_frozen_parameter_does_not_change_by_a_bit(
     before = stack.parameters.clone()
     list(train_task(stack, part, benchmark, 1, [1], config.train))
     frozen = part.scale == 0
-    in_use = 2 * stack.layout.per_run
+    in_use = 2 * stack.layout.per_row
     assert frozen.sum() > 0.59 * in_use
     assert torch.equal(stack.parameters.view(torch.int32)[frozen], before.view(torch.int32)[frozen])
     assert (stack.parameters != before).sum() > 0.2 * in_use

@@ -1,7 +1,7 @@
 """A stack of multilayer perceptrons.
 
 The first layers of the networks of a stream are one matrix product. Samples are columns: so that product's result
-`(S, R/S · out, B)` is the networks' `(R, out, B)` without a copy. Where the streams differ in their number of runs,
+`(S, R/S · out, B)` is the networks' `(R, out, B)` without a copy. Where the streams differ in their number of rows,
 those of equally large groups are.
 
 Forward and backward passes are written out, for the Fisher information needs what automatic
@@ -47,7 +47,7 @@ class Linear(NamedTuple):
     bias: Tensor
 
 
-def mlp_layout(sizes: Sequence[int], runs: int) -> Layout:
+def mlp_layout(sizes: Sequence[int], rows: int) -> Layout:
     """Of networks of Linear layers of these widths, input and output included: `layers.L.weight` `(out, in)` and
     `layers.L.bias` `(out,)`, L from 0.
     """
@@ -55,7 +55,7 @@ def mlp_layout(sizes: Sequence[int], runs: int) -> Layout:
         (Named(f"layers.{number}.weight", (out, into)), Named(f"layers.{number}.bias", (out,)))
         for number, (into, out) in enumerate(pairwise(sizes))
     ]
-    return Layout(tuple(layers), runs)
+    return Layout(tuple(layers), rows)
 
 
 class MLPStack(Streams):
@@ -129,7 +129,7 @@ class MLPStack(Streams):
             if number:
                 self._activate(activations[-1])
             outputs = torch.baddbmm(bias, weight, activations[-1])
-            activations.append(outputs.view(self.layout.runs, -1, outputs.shape[-1]))
+            activations.append(outputs.view(self.layout.rows, -1, outputs.shape[-1]))
         return Pass(activations[-1], activations)
 
     def backward(self, forward: Pass, signal: Tensor) -> None:

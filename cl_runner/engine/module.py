@@ -147,7 +147,7 @@ class ModuleStack(Streams):
         """As `Network.add_squared_gradients`, some samples at a time."""
         samples, _ = forward.kept
         by_sample = signals.permute(0, 3, 2, 1)
-        size = max(1, _CHUNK // (self.layout.per_run * signals.shape[2]))
+        size = max(1, _CHUNK // (self.layout.per_row * signals.shape[2]))
         for some, their_signals in zip(samples.split(size, 1), by_sample.split(size, 1), strict=True):
             squares = self._over_rows(vmap(self._squares, (None, 0, 0)), self._weights, some, their_signals)
             for target, found in zip(self.layout.stacked(total).values(), squares, strict=True):

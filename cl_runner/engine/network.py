@@ -33,21 +33,21 @@ class Layout:
     Args:
         tensors: of each layer, in their order. All of a layer have as many neurons, and the last layer's are the
             outputs.
-        runs: R, the number of networks.
+        rows: R, the number of networks.
     """
 
     tensors: tuple[tuple[Named, ...], ...]
-    runs: int
+    rows: int
 
     @property
-    def per_run(self) -> int:
+    def per_row(self) -> int:
         """P, the number of parameters of one network."""
         return sum(map(_size, self.tensors))
 
     @property
     def numel(self) -> int:
         """Number of elements of a buffer: R·P, filled up to a whole number of `_BLOCK`."""
-        return -(-self.runs * self.per_run // _BLOCK) * _BLOCK
+        return -(-self.rows * self.per_row // _BLOCK) * _BLOCK
 
     def layers(self, buffer: Tensor) -> list[tuple[Tensor, ...]]:
         """Views of a buffer: the tensors of each layer, `(R, *shape)`."""
@@ -55,8 +55,8 @@ class Layout:
         for layer in self.tensors:
             views = []
             for _, shape in layer:
-                size = self.runs * torch.Size(shape).numel()
-                views.append(buffer[start : start + size].view(self.runs, *shape))
+                size = self.rows * torch.Size(shape).numel()
+                views.append(buffer[start : start + size].view(self.rows, *shape))
                 start += size
             found.append(tuple(views))
         return found
@@ -64,62 +64,62 @@ class Layout:
     @property
     def output_layer(self) -> slice:
         """Where the last layer lies in a buffer: at its end, with the filling."""
-        return slice(self.runs * (self.per_run - _size(self.tensors[-1])), self.numel)
+        return slice(self.rows * (self.per_row - _size(self.tensors[-1])), self.numel)
 
     def spread(self, values: Tensor) -> Tensor:
-        """A buffer in which each parameter holds its run's entry of `values` `(R,)`; the filling is 1, to divide by."""
+        """A buffer in which each parameter holds its row's entry of `values` `(R,)`; the filling is 1, to divide by."""
         buffer = values.new_ones(self.numel)
-        for part in self._parts(buffer):
-            part.copy_(values.view(-1, *[1] * (part.dim() - 1)).expand_as(part))
+        for view in self._views(buffer):
+            view.copy_(values.view(-1, *[1] * (view.dim() - 1)).expand_as(view))
         return buffer
 
     def totals(self, buffer: Tensor) -> Tensor:
-        """Sum of a buffer's elements over each run, `(R,)`, in the same order whatever R is."""
-        first, *others = (part.flatten(1).sum(1) for part in self._parts(buffer))
+        """Sum of a buffer's elements over each row, `(R,)`, in the same order whatever R is."""
+        first, *others = (view.flatten(1).sum(1) for view in self._views(buffer))
         return sum(others, start=first)
 
-    def select(self, buffer: Tensor, runs: Sequence[int]) -> Tensor:
-        """A buffer of the layout for len(runs) networks, with copies of these runs' parts, which may repeat."""
-        index = torch.tensor(runs, device=buffer.device)
-        selected = replace(self, runs=len(runs))
+    def select(self, buffer: Tensor, rows: Sequence[int]) -> Tensor:
+        """A buffer of the layout for len(rows) networks, with copies of these rows, which may repeat."""
+        index = torch.tensor(rows, device=buffer.device)
+        selected = replace(self, rows=len(rows))
         found = buffer.new_zeros(selected.numel)
-        for target, part in zip(selected._parts(found), self._parts(buffer), strict=True):
-            torch.index_select(part, 0, index, out=target)
+        for target, view in zip(selected._views(found), self._views(buffer), strict=True):
+            torch.index_select(view, 0, index, out=target)
         return found
 
     def joined(self, parts: Sequence[tuple["Layout", Tensor]]) -> Tensor:
-        """A buffer of this layout from buffers of networks of the same shape, the runs of the first part first."""
+        """A buffer of this layout from buffers of networks of the same shape, the rows of the first part first."""
         found = parts[0][1].new_zeros(self.numel)
-        views = [layout._parts(buffer) for layout, buffer in parts]
-        for target, *pieces in zip(self._parts(found), *views, strict=True):
+        views = [layout._views(buffer) for layout, buffer in parts]
+        for target, *pieces in zip(self._views(found), *views, strict=True):
             torch.cat(pieces, out=target)
         return found
 
-    def vector(self, buffer: Tensor, run: int) -> Tensor:
-        """One run's elements of a buffer, `(P,)`, layer by layer, tensor by tensor."""
-        return torch.cat([part[run].flatten() for part in self._parts(buffer)])
+    def vector(self, buffer: Tensor, row: int) -> Tensor:
+        """One row's elements of a buffer, `(P,)`, layer by layer, tensor by tensor."""
+        return torch.cat([view[row].flatten() for view in self._views(buffer)])
 
     def gathered(self, vectors: Sequence[Tensor]) -> Tensor:
-        """A buffer from what `vector` gave, one for each run."""
+        """A buffer from what `vector` gave, one for each row."""
         found = vectors[0].new_zeros(self.numel)
-        views = self._parts(found)
-        sizes = [part[0].numel() for part in views]
-        for run, vector in enumerate(vectors):
+        views = self._views(found)
+        sizes = [view[0].numel() for view in views]
+        for row, vector in enumerate(vectors):
             for view, values in zip(views, vector.split(sizes), strict=True):
-                view[run] = values.view_as(view[run])
+                view[row] = values.view_as(view[row])
         return found
 
     def stacked(self, buffer: Tensor) -> dict[str, Tensor]:
         """Views of a buffer, `(R, *shape)`, by the tensors' names."""
         names = [name for layer in self.tensors for name, _ in layer]
-        return dict(zip(names, self._parts(buffer), strict=True))
+        return dict(zip(names, self._views(buffer), strict=True))
 
-    def named(self, buffer: Tensor, run: int) -> dict[str, Tensor]:
-        """One run's tensors by their names."""
-        return {name: part[run] for name, part in self.stacked(buffer).items()}
+    def named(self, buffer: Tensor, row: int) -> dict[str, Tensor]:
+        """One row's tensors by their names."""
+        return {name: view[row] for name, view in self.stacked(buffer).items()}
 
-    def _parts(self, buffer: Tensor) -> list[Tensor]:
-        return [part for layer in self.layers(buffer) for part in layer]
+    def _views(self, buffer: Tensor) -> list[Tensor]:
+        return [view for layer in self.layers(buffer) for view in layer]
 
 
 def _size(layer: Sequence[Named]) -> int:
@@ -158,7 +158,7 @@ class Network(Protocol):
         """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
 
     def per_row(self, values: Tensor) -> Tensor:
-        """For every run the entry of its stream: `(S, ...)` to `(R, ...)`."""
+        """For every row the entry of its stream: `(S, ...)` to `(R, ...)`."""
 
     def forward(self, inputs: Tensor) -> Pass:
         """The networks' outputs on inputs of the streams, `(S, D, B)`."""
@@ -185,7 +185,7 @@ class Streams:
 
     Attributes:
         seeds, streams: of all runs, and the distinct ones in order.
-        of_row: for every run the number of its stream, `(R,)`.
+        of_row: for every row the number of its stream, `(R,)`.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
@@ -193,5 +193,5 @@ class Streams:
         self.of_row = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
 
     def per_row(self, values: Tensor) -> Tensor:
-        """For every run the entry of its stream: `(S, ...)` to `(R, ...)`."""
+        """For every row the entry of its stream: `(S, ...)` to `(R, ...)`."""
         return values if len(self.streams) == len(self.seeds) else values.index_select(0, self.of_row)

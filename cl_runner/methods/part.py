@@ -69,7 +69,7 @@ class State:
 
     def rows(self, name: str, *shape: int, value: float = 0.0) -> Tensor:
         """A new tensor of that shape for each row, `(R, *shape)`."""
-        self._rows[name] = self._like.new_full((self._layout.runs, *shape), value)
+        self._rows[name] = self._like.new_full((self._layout.rows, *shape), value)
         return self._rows[name]
 
     def tensors(self) -> dict[str, Tensor]:

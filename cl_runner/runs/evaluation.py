@@ -31,7 +31,7 @@ def evaluate(stack: Network, benchmark: Benchmark, task: int, seen: int) -> Scor
     size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest))
     sizes = widths(max(len(order) for order in orders), size)
     every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
-    score = loss = stack.parameters.new_zeros(stack.layout.runs)
+    score = loss = stack.parameters.new_zeros(stack.layout.rows)
     for ids, present in zip(every_id.split(sizes, 1), every_present.split(sizes, 1), strict=True):
         _, outputs = outputs_on(stack, benchmark.test, ids, [task], seen)
         labels, present = stack.per_row(benchmark.test.labels_of(ids)), stack.per_row(present)

@@ -73,10 +73,10 @@ def fisher_diagonals(
     position: dict[tuple[int, object], int] = {}
     for key, config in {astuple(config): config for _, config in wanted}.items():
         rows = sorted({row for row, other in wanted if astuple(other) == key})
-        needed = stack if len(rows) == stack.layout.runs else stack.fan_out(rows, [stack.seeds[row] for row in rows])
+        needed = stack if len(rows) == stack.layout.rows else stack.fan_out(rows, [stack.seeds[row] for row in rows])
         parts.append((needed.layout, fisher_diagonal(needed, benchmark.of_streams(needed.streams), task, config)))
         position |= {(row, key): len(position) + number for number, row in enumerate(rows)}
-    layout = replace(stack.layout, runs=len(position))
+    layout = replace(stack.layout, rows=len(position))
     buffer = parts[0][1] if len(parts) == 1 else layout.joined(parts)
     return layout, buffer, [position[row, astuple(config)] for row, config in wanted]
 

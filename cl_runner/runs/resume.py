@@ -26,7 +26,7 @@ def states_of(
     if moment:
         buffers |= {f"optimizer.{name}": buffer for name, buffer in moment.optimizer.items()}
     buffers = {name: buffer.cpu() for name, buffer in buffers.items()}
-    losses = moment.losses.cpu() if moment else torch.zeros(stack.layout.runs, 0)
+    losses = moment.losses.cpu() if moment else torch.zeros(stack.layout.rows, 0)
 
     @cache
     def vectors_of(row: int) -> dict[str, Tensor]:

@@ -143,7 +143,7 @@ def train_task(
         epoch_labels = benchmark.train.labels_of(epoch_ids)
         # A sample weighs one over the size of its batch, which in a run's last batch is its own.
         epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(sizes, 1)], 1)
-        epoch_losses = present.new_zeros(stack.layout.runs, present.shape[1])
+        epoch_losses = present.new_zeros(stack.layout.rows, present.shape[1])
         columns = (part.split(sizes, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
         batches = list(itertools.islice(zip(*columns, strict=True), steps - (number - 1) * steps_an_epoch))
         at = 0
@@ -187,7 +187,7 @@ def kept_optimizer(
     """
     buffers = {name: stack.layout.select(buffer, rows) for name, buffer in optimizer.buffers.items()}
     for buffer in buffers.values():
-        clear_idle_outputs(replace(stack.layout, runs=len(rows)), buffer, used)
+        clear_idle_outputs(replace(stack.layout, rows=len(rows)), buffer, used)
     generators = [generator(seed, "batches", task).get_state() for seed in streams]
     return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, optimizer.count)
 
