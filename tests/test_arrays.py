@@ -340,7 +340,7 @@ def test_no_torch_is_needed_to_refuse_a_file(make_arrays: MakeArrays) -> None:
 
 def test_the_example_of_the_page(cl_run: Runner, tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
-    writing, reading = (block.split("```")[0] for block in page.split("```python\n")[1:3])
+    writing, *_, reading = (block.split("```")[0] for block in page.split("```python\n")[1:])
     subprocess.run([sys.executable, "-c", writing], check=True)
     commands = [line.split()[1:] for line in page.splitlines() if line.startswith("    cl-run benchmark=arrays")]
     assert len(commands) == 2

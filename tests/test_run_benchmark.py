@@ -35,12 +35,13 @@ def trained(place: Path, make_config: MakeConfig, *overrides: str) -> list[Run]:
     return [load_run(directory) for directory in directories]
 
 
+@pytest.mark.parametrize("model", [[], ["model=module", "model.target=own_nets.convolutional"]])
 @pytest.mark.parametrize("scenario", ["domain", "task", "class"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_networks_have_their_recorded_accuracy(
-    family: str, scenario: str, make_config: MakeConfig, make_arrays: MakeArrays, tmp_path: Path
+    family: str, scenario: str, model: list[str], make_config: MakeConfig, make_arrays: MakeArrays, tmp_path: Path
 ) -> None:
-    overrides = [*FAMILIES[family], f"benchmark.scenario={scenario}"]
+    overrides = [*FAMILIES[family], *model, f"benchmark.scenario={scenario}"]
     if family == "given":
         overrides.append(f"benchmark.path={make_arrays(tasks=4)}")
     for run in trained(tmp_path, make_config, *overrides):

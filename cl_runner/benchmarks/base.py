@@ -11,9 +11,11 @@ import torch
 from cl_runner.benchmarks.datasets import load_arrays, load_dataset
 from cl_runner.benchmarks.images import ImageBenchmark
 from cl_runner.benchmarks.likelihoods import Likelihood
+from cl_runner.benchmarks.own import make_own
 from cl_runner.benchmarks.regression import RegressionBenchmark
 from cl_runner.benchmarks.splits import Split
 from cl_runner.config.schema import BenchmarkConfig
+from cl_runner.errors import DataError
 
 # The stacks of a sweep mostly have the same.
 _dataset, _arrays = lru_cache(maxsize=1)(load_dataset), lru_cache(maxsize=1)(load_arrays)
@@ -68,6 +70,12 @@ def make_benchmark(
     """
     if config.family == "regression":
         return RegressionBenchmark(config, seeds, device=device)
+    if config.family == "own":
+        made: Benchmark = make_own(config, seeds, device)
+        absent = [name for name in vars(Benchmark) if not name.startswith("_") and not hasattr(made, name)]
+        if absent:
+            raise DataError(f"benchmark.target: {config.target} has no {', '.join(absent)}, allowed: a benchmark")
+        return made
     subset = config.train_samples, config.test_samples
     if config.dataset == "arrays":
         dataset = _arrays(str(config.path), config.sha256, *subset)

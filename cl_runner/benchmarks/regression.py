@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cl_runner.benchmarks.likelihoods import Gaussian
 from cl_runner.benchmarks.scenarios import Scenario
-from cl_runner.benchmarks.splits import NumberedSplit
+from cl_runner.benchmarks.splits import ArraySplit
 from cl_runner.config.datasets import DATASETS
 from cl_runner.config.schema import BenchmarkConfig
 from cl_runner.engine.seeding import generator
@@ -20,27 +20,6 @@ NOISE = 0.2
 def curve(x: Tensor) -> Tensor:
     """y(x) = 25/16 x³ − 3x − 9/10: a hump of 0.7 at x = −0.8 and a dip of −2.5 at x = 0.8."""
     return 25 / 16 * x**3 - 3 * x - 0.9
-
-
-class RegressionSplit(NumberedSplit):
-    """Points of the curve, as many of each task: x and y `(S, T·size)`. Ids are task · size + index."""
-
-    def __init__(self, x: Tensor, y: Tensor, size: int, scenario: Scenario) -> None:
-        super().__init__(size, scenario)
-        self._x, self._y = x, y
-
-    def samples(self, tasks: Sequence[int]) -> list[Tensor]:
-        """As `Split.samples`."""
-        ids = torch.cat([torch.arange(task * self.size, (task + 1) * self.size) for task in tasks])
-        return [ids for _ in self._x]
-
-    def inputs_of(self, ids: Tensor, tasks: Sequence[int]) -> Tensor:  # noqa: ARG002 # ids tell the task
-        """As `Split.inputs_of`: x, `(S, 1, B)`."""
-        return self._x.gather(1, ids)[:, None]
-
-    def labels_of(self, ids: Tensor) -> Tensor:
-        """As `Split.labels_of`: y."""
-        return self._y.gather(1, ids)
 
 
 class RegressionBenchmark:
@@ -90,11 +69,12 @@ class RegressionBenchmark:
         """As `Benchmark.active_outputs`: the one output."""
         return self._scenario.active_outputs(task, seen)
 
-    def _drawn(self, size: int, sources: Sequence[torch.Generator]) -> RegressionSplit:
+    def _drawn(self, size: int, sources: Sequence[torch.Generator]) -> ArraySplit:
         drawn = [torch.rand(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
         noise = [torch.randn(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
         first = torch.arange(self.tasks, dtype=torch.float64)[:, None]
         x = LOW + (HIGH - LOW) / self.tasks * (first + torch.stack(drawn))
         y = curve(x) + NOISE * torch.stack(noise)
-        x, y = (part.flatten(1).to(self.device, self.dtype) for part in (x, y))
-        return RegressionSplit(x, y, size, self._scenario)
+        x, y = (part.to(self.device, self.dtype) for part in (x, y))
+        streams = zip(x[..., None], y, strict=True)
+        return ArraySplit([list(zip(*tasks, strict=True)) for tasks in streams], self._scenario)

@@ -60,3 +60,42 @@ class NumberedSplit:
         masked = torch.full_like(outputs, -torch.inf)
         masked[:, active] = outputs[:, active]
         return masked
+
+
+class ArraySplit(NumberedSplit):
+    """Samples that each task of each stream has of its own. Ids are task · size + index.
+
+    Args:
+        given: per stream and task inputs `(n, D)`, and labels `(n,)`: numbers of classes within the task, or values.
+        scenario: says which outputs are whose.
+    """
+
+    def __init__(self, given: Sequence[Sequence[tuple[Tensor, Tensor]]], scenario: Scenario) -> None:
+        self._counts = [[len(labels) for _, labels in tasks] for tasks in given]
+        super().__init__(max(max(counts) for counts in self._counts), scenario)
+        # Room for as many samples of every task, so that a sample's place is told by its stream and its id.
+        (inputs, labels), places = given[0][0], (len(given), len(given[0]), self.size)
+        every_input, every_label = inputs.new_zeros(*places, inputs.shape[1]), labels.new_zeros(*places)
+        for stream, tasks in enumerate(given):
+            for task, (inputs, labels) in enumerate(tasks):
+                every_input[stream, task, : len(labels)] = inputs
+                every_label[stream, task, : len(labels)] = labels
+        self._rows, self._labels = every_input.flatten(0, 2), every_label.flatten(1)
+        self._first_row = self._labels.shape[1] * torch.arange(len(given), device=inputs.device)[:, None]
+
+    def samples(self, tasks: Sequence[int]) -> list[Tensor]:
+        """As `Split.samples`."""
+        return [
+            torch.cat([torch.arange(task * self.size, task * self.size + counts[task]) for task in tasks])
+            for counts in self._counts
+        ]
+
+    def inputs_of(self, ids: Tensor, tasks: Sequence[int]) -> Tensor:  # noqa: ARG002 # ids tell the task
+        """As `Split.inputs_of`."""
+        rows = self._rows.index_select(0, (ids + self._first_row).flatten())
+        # Unlike `contiguous`, which leaves the strides of one column as they are: by them products choose their kernel.
+        return rows.view(*ids.shape, -1).mT.clone(memory_format=torch.contiguous_format)
+
+    def labels_of(self, ids: Tensor) -> Tensor:
+        """As `Split.labels_of`."""
+        return self.scenario.outputs_of(self._labels.gather(1, ids), ids // self.size)

@@ -4,6 +4,7 @@ from cl_runner.config.allowed import DottedName
 from cl_runner.config.arrays import array_file
 from cl_runner.config.data import known_data
 from cl_runner.config.datasets import DATASETS, DatasetInfo
+from cl_runner.config.descriptions import describe
 from cl_runner.config.schema import BenchmarkConfig, Config, MethodConfig, TrainConfig
 from cl_runner.errors import ConfigError
 
@@ -32,7 +33,11 @@ def _check_train(train: TrainConfig) -> None:
 
 
 def _check_benchmark(benchmark: BenchmarkConfig) -> None:
-    info, family = known_data(benchmark), benchmark.family
+    family = benchmark.family
+    if "own" in (family, benchmark.dataset):
+        _check_own(benchmark)
+        return
+    info = known_data(benchmark)
     if (family == "regression") != (benchmark.dataset == "curve"):
         images = ", ".join([*(name for name in DATASETS if name != "curve"), "arrays"])
         others = "curve" if family == "regression" else images
@@ -55,6 +60,17 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
         _check_subsets(benchmark, info)
     elif benchmark.scenario != "domain":
         raise ConfigError(f"benchmark.scenario: got {benchmark.scenario}, allowed: domain in a regression")
+
+
+def _check_own(benchmark: BenchmarkConfig) -> None:
+    if benchmark.dataset != "own":
+        raise ConfigError(f"benchmark.dataset: got {benchmark.dataset}, allowed: own (benchmark.family=own)")
+    if benchmark.family != "own":
+        raise ConfigError(f"benchmark.family: got {benchmark.family}, allowed: own (benchmark.dataset=own)")
+    for key in ("target", "input_shape", "classes_per_task"):
+        if getattr(benchmark, key) is None:
+            allowed = describe(f"benchmark.{key}").removesuffix(", or null")
+            raise ConfigError(f"benchmark.{key}: got null with benchmark.family=own, allowed: {allowed}")
 
 
 def _check_given(benchmark: BenchmarkConfig) -> None:

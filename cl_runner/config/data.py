@@ -9,7 +9,7 @@ from cl_runner.errors import ConfigError
 
 
 def known_data(benchmark: BenchmarkConfig) -> DatasetInfo:
-    """What is known of the data of a benchmark.
+    """What is known of the data of a benchmark, which is not one's own.
 
     Raises:
         ConfigError: they are in no file, or in one that does not do.
@@ -32,6 +32,8 @@ def filled(benchmark: BenchmarkConfig) -> BenchmarkConfig:
     Raises:
         ConfigError: as `known_data`, and for settings that say something else than the data.
     """
+    if benchmark.dataset == "own":
+        return benchmark
     info = known_data(benchmark)
     if benchmark.classes_per_task is None and benchmark.family != "split":
         benchmark = replace(benchmark, classes_per_task=info.classes)

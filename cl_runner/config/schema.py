@@ -42,9 +42,11 @@ class BenchmarkConfig:
     """
 
     name: str
-    family: str = field(metadata=_one_of("permuted", "split", "rotated", "given", "regression"))
-    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve", "arrays"))
+    family: str = field(metadata=_one_of("permuted", "split", "rotated", "given", "regression", "own"))
+    dataset: str = field(metadata=_one_of("digits", "mnist", "fashion_mnist", "kmnist", "curve", "arrays", "own"))
     path: str | None = field(metadata={"words": "a path to an npz file"} | _before(None))
+    target: str | None = field(metadata={"allowed": DottedName()} | _before(None))
+    arguments: dict[str, Any] = field(metadata={"allowed": PlainData()} | _before({}))
     sha256: str | None = field(metadata={"words": "the SHA-256 of that file"} | _before(None))
     input_shape: list[int] | None = field(metadata={"allowed": EachOf(Range(1, _MANY))} | _before(None))
     tasks: int = field(metadata=_within(1, 10_000))

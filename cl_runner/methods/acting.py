@@ -7,7 +7,7 @@ from cl_runner.config.plain_settings import dotted
 from cl_runner.config.schema import INCIDENTAL, Config
 from cl_runner.methods.settings import parts_of
 
-_OF_ARRAYS = ("benchmark.path", "benchmark.sha256", "benchmark.input_shape")
+_OF_ARRAYS, _OF_OWN = ("benchmark.path", "benchmark.sha256"), ("benchmark.target", "benchmark.arguments")
 
 
 def acting_settings(config: Config) -> dict[str, Any]:
@@ -49,6 +49,8 @@ def idle_settings(config: Config) -> dict[str, str]:
     forgotten = "each task of method.joint=true has a fresh network" if method.joint else ""
     if train.optimizer == "sgd" and train.momentum == 0:
         forgotten = "train.optimizer=sgd without train.momentum keeps nothing from step to step"
+    not_own = "" if family == "own" else "only benchmark.family=own has it"
+    built_in = "the dataset has its own" if config.benchmark.dataset not in ("arrays", "own") else ""
     module = "model.kind=module has its own" if config.model.kind == "module" else ""
     mlp = "only model.kind=module uses it" if config.model.kind == "mlp" else ""
     idle = {
@@ -56,6 +58,7 @@ def idle_settings(config: Config) -> dict[str, str]:
         "model.activation": module,
         "model.target": mlp,
         **{key: mlp for key, _ in dotted(config) if key.startswith("model.arguments.")},
+        "benchmark.input_shape": built_in,
         "freeze": no_mask if method.mask == "none" else "",
         "method.mask": no_mask if method.mask != "none" else "",
         "method.mask_source": no_mask,
@@ -71,6 +74,7 @@ def idle_settings(config: Config) -> dict[str, str]:
         **dict.fromkeys(
             _OF_ARRAYS, "" if config.benchmark.dataset == "arrays" else "only benchmark.dataset=arrays has it"
         ),
+        **{key: not_own for key, _ in dotted(config.benchmark, "benchmark.") if key.startswith(_OF_OWN)},
         "benchmark.class_order": "" if family == "split" else "only benchmark.family=split parts the classes",
         "benchmark.angles": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "benchmark.max_angle": "" if family == "rotated" else "only benchmark.family=rotated turns images",

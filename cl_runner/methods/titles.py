@@ -14,6 +14,6 @@ def describe(config: Config) -> str:
         words = kind.describe(settings)
         parts.append(words if name in (*OWN, config.method.name) else f"{name} {words}".strip())
     added = f" ({', '.join(filter(None, parts))})" if any(parts) else ""
-    known = benchmark.dataset == "curve" or benchmark.dataset in benchmark.name
+    known = benchmark.dataset in ("curve", "own") or benchmark.dataset in benchmark.name
     dataset = "" if known else f" of {benchmark.dataset}"
     return f"{config.method.name}{added} on {benchmark.name}{dataset}, seed {config.seed}"

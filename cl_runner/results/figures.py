@@ -38,7 +38,7 @@ def draw_figures(run: Run, title: str) -> None:
         ]
         draw_significance(histograms, title, run.path / "significance_histograms.png")
         draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
-        if run.score == "mse":
+        if run.config.benchmark.family == "regression":
             draw_fit(run, title, run.path / "fit.png")
         if (run.path / "mask_overlap.csv").exists():
             draw_mask_overlap(run.table("mask_overlap.csv"), title, run.path / "mask_overlap.png")

@@ -22,6 +22,8 @@ def session(config: Config) -> dict[str, Any]:
     named = {f"method.parts.{name}._target_": part["_target_"] for name, part in config.method.parts.items()}
     if config.model.kind == "module":
         named["model.target"] = config.model.target
+    if config.benchmark.family == "own":
+        named["benchmark.target"] = config.benchmark.target
     own = {name: file_and_hash(imported(key, name)) for key, name in named.items()}
     return {"started": datetime.now(UTC).isoformat(timespec="seconds"), **_this()} | ({"own_code": own} if own else {})
 

@@ -45,6 +45,10 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
             f"method.joint: got true with method.parts.{next(iter(config.method.parts))}, allowed: true only without "
             "parts, since each task starts from a fresh network"
         )
+    if config.benchmark.family == "own":
+        from cl_runner.benchmarks.own import check_own
+
+        check_own(config.benchmark)
     if config.model.kind == "module":
         # Torch is needed to tell whether it can be trained.
         from cl_runner.engine.models import blueprint

@@ -16,6 +16,7 @@ from cl_runner.engine.cuda_graph import CapturedStep
 from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import Optimizer, make_optimizer
 from cl_runner.engine.seeding import generator
+from cl_runner.errors import DataError
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
 from cl_runner.methods.part import Step
@@ -96,7 +97,7 @@ def train_task(
         pause, the moment.
 
     Raises:
-        ValueError: runs that need different numbers of steps an epoch.
+        DataError: runs that need different numbers of steps an epoch.
     """
     pools = benchmark.train.samples(tasks)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
@@ -104,7 +105,10 @@ def train_task(
     size = config.batch_size or filled(longest)
     steps_an_epoch = math.ceil(len(pools[0]) / size)
     if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
-        raise ValueError("runs that need different numbers of steps an epoch cannot share a stack")
+        raise DataError(
+            "runs that need different numbers of steps an epoch cannot share a stack: hydra.launcher.size=1 gives each "
+            "its own"
+        )
     epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
