@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from test_cli import Runner, cl_run
+from test_cli import QUICK, Runner, cl_run
+
+from cl_runner.results.files import COMPLETE
 
 __all__ = ["cl_run"]
 
@@ -198,3 +200,11 @@ def test_a_tilde_is_the_home(cl_run: Runner, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("cl_runner.cli.main._train", lambda *_: None)
     assert cl_run("hydra.run.dir=~/x")[0] == 0
     assert (tmp_path / "home of mine" / "x" / ".hydra").exists()
+
+
+def test_options_may_stand_between_overrides(cl_run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "method" / "mine.yaml").write_text("defaults: [base/plain]\nname: mine\n")
+    run = ["hydra.run.dir=run", "--config-dir", "mine", *QUICK, "method=mine", "plots=none"]
+    assert cl_run(*run)[0] == 0
+    assert (tmp_path / "run" / COMPLETE).exists()

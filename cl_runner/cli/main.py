@@ -129,7 +129,7 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [*sys.argv[:1], *(with_entry(with_home(argument)) for argument in arguments)]
     try:
-        _check_options()
+        _order_options()
         try:
             hydra.main(str(config_dir()), "config", **MAIN)(task)()
         except Exception:
@@ -184,8 +184,8 @@ def main() -> int:
     return 0
 
 
-def _check_options() -> None:
-    """Refuse in one line the options that Hydra would answer by its usage, or pass over.
+def _order_options() -> None:
+    """Refuse in one line the options that Hydra would answer by its usage, or pass over; put the others first.
 
     Raises:
         WrongCommandError: an unknown option, or a folder of presets with a `config.yaml` that nobody reads.
@@ -202,6 +202,11 @@ def _check_options() -> None:
             f"--config-dir: got {options.config_dir}, whose config.yaml would not be read, allowed: a folder of "
             "presets, DIR/method/NAME.yaml; one of all kinds of settings is DIR/experiment/NAME.yaml"
         )
+    # Hydra 1.3 knows no options between overrides.
+    others = sys.argv[1:]
+    for override in options.overrides:
+        others.remove(override)
+    sys.argv[1:] = [*others, *options.overrides]
 
 
 def entry() -> None:

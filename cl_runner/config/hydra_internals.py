@@ -24,11 +24,10 @@ LOAD_PRESET = ConfigRepository.load_config
 
 
 def parse_options() -> Namespace:
-    """Parse the command line as Hydra will, which answers a wrong one by its whole usage.
+    """Parse the command line, with options between overrides too, as Hydra does from 1.4 on, which answers a wrong one
+    by its whole usage.
 
     Raises:
         SystemExit: an option that there is not. argparse writes about it to standard error.
     """
-    parser = get_args_parser()
-    # From 1.4 on options may stand between overrides.
-    return parser.parse_args() if IS_1_3 else parser.parse_intermixed_args()
+    return get_args_parser().parse_intermixed_args()
