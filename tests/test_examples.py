@@ -37,11 +37,10 @@ def run_commands_of(example: str, folder: Path) -> None:
     """The lines of code of an example's README, as written, in `folder`, which holds a copy of the examples."""
     shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     lines = (EXAMPLES / example / "README.md").read_text().splitlines()
-    commands = [line.strip() for line in lines if line.startswith("    ")]
-    assert commands
+    script = "\n".join(line for line in lines if line.startswith("    "))
+    assert script
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for command in commands:
-        subprocess.run(["bash", "-euc", command], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, check=True, capture_output=True)
 
 
 def test_a_method_of_ones_own(tmp_path: Path) -> None:
@@ -78,3 +77,21 @@ def test_synaptic_intelligence_is_that_of_the_paper(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(pulled, 2 * 2.0 * 0.5 * stack.layout.vector(importance, 0))
     # The other row does not have this part.
     assert not untouched.any()
+
+
+def test_data_and_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_commands_of("own_data_and_network", tmp_path)
+    (single,) = tmp_path.glob("outputs/*/*")
+    run = load_run(single)
+    assert (run.config.benchmark.name, run.matrix.shape) == ("my_digits", (4, 3))
+    assert run.matrix.diagonal(-1).min() > 0.9
+    monkeypatch.chdir(tmp_path)
+    benchmark = run.benchmark()
+    inputs, labels = benchmark.test(task=2)
+    active = benchmark.active_outputs(task=2, after=3)
+    found = run.network(3)(inputs)[:, active].argmax(1) + active.start
+    assert (found == labels).double().mean().item() == pytest.approx(run.matrix[3, 1])
+    # A filter is frozen as a whole, or not at all.
+    mask = run.masks[2]["0.weight"].flatten(1)
+    assert torch.equal(mask, mask[:, :1].expand_as(mask))
+    assert 0 < mask.double().mean() < 1
