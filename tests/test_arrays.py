@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from test_runner import Silent
 from torchvision.transforms.functional import InterpolationMode, rotate
 
 from cl_runner.benchmarks.base import Benchmark, make_benchmark
+from cl_runner.config.plain_settings import checked_settings
 from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, DataError, StoppedError
 from cl_runner.results.run import load_run
 from cl_runner.runs import loop
 from cl_runner.runs.loop import run_stack
+from cl_runner.sweeps import slurm
+from cl_runner.sweeps.jobs import Job
 
 __all__ = ["cl_run"]
 
@@ -349,3 +353,23 @@ def test_the_example_of_the_page(cl_run: Runner, tmp_path: Path) -> None:
     found: dict[str, Any] = {}
     exec(reading.replace("outputs/DATE/TIME", "0"), found)
     assert found["accuracy"].item() == pytest.approx(load_run(tmp_path / "0").matrix[2, 1])
+
+
+def test_what_the_data_say_is_recorded(make_config: MakeConfig, make_arrays: MakeArrays) -> None:
+    settings = asdict(make_config("benchmark=arrays", f"benchmark.path={make_arrays()}"))
+    assert settings["benchmark"]["classes_per_task"] == 10
+    settings["benchmark"]["classes_per_task"] = None
+    with pytest.raises(ConfigError, match=r"^benchmark\.classes_per_task: got None, allowed: an integer"):
+        checked_settings(settings)
+
+
+def test_a_cluster_is_given_the_whole_path(
+    make_config: MakeConfig, make_arrays: MakeArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_arrays()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARRAYS", str(tmp_path))
+    for path, expected in (("digits.npz", str(tmp_path / "digits.npz")), ("$ARRAYS/digits.npz", "$ARRAYS/digits.npz")):
+        config = make_config("benchmark=arrays", f"benchmark.path={path}")
+        (job,) = slurm._at_absolute_paths([Job(0, config, tmp_path)])
+        assert job.config.benchmark.path == expected
