@@ -191,4 +191,4 @@ def test_layers_are_modules_with_parameters() -> None:
 
 def test_the_widest_output_of_a_module_is_known() -> None:
     # Three channels of 6 x 5.
-    assert convolutions((1, 6, 5), 4, [0])[1].widest == 90
+    assert convolutions((1, 6, 5), 4, [0])[1].widest() == 90

@@ -82,7 +82,6 @@ class MLPStack(Streams):
         super().__init__(seeds, torch.device(device) if parameters is None else parameters.device)
         self.layout = mlp_layout(sizes, len(seeds))
         self.sizes, self.activation = tuple(sizes), activation
-        self.widest = max(sizes[1:])
         fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
@@ -119,6 +118,10 @@ class MLPStack(Streams):
         """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
         parameters = self.layout.select(self.parameters, rows)
         return MLPStack(self.sizes, self.activation, seeds, parameters=parameters)
+
+    def widest(self, signals: int = 1) -> int:
+        """Elements of the signals at the widest layer."""
+        return signals * max(self.sizes[1:])
 
     def forward(self, inputs: Tensor) -> Pass:
         """The outputs on inputs of the streams, `(S, in, B)`. What is kept is the input of every layer, the first one's

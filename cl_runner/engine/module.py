@@ -14,8 +14,8 @@ from torch.func import functional_call, vjp, vmap
 from cl_runner.engine.network import Layout, Named, Pass, Streams
 from cl_runner.engine.seeding import generator
 
-# Elements of one network's gradients by sample that are there at the same time.
-_CHUNK = 2**20
+# Elements of gradients by sample that are there at the same time.
+_CHUNK = 2**22
 
 
 class Blueprint:
@@ -95,7 +95,7 @@ class ModuleStack(Streams):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(seeds, torch.device(device) if parameters is None else parameters.device)
-        self.layout, self.widest = Layout(blueprint.tensors, len(seeds)), blueprint.widest
+        self.layout = Layout(blueprint.tensors, len(seeds))
         fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
@@ -123,6 +123,10 @@ class ModuleStack(Streams):
         """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
         return ModuleStack(self._blueprint, seeds, parameters=self.layout.select(self.parameters, rows))
 
+    def widest(self, signals: int = 1) -> int:  # noqa: ARG002 (what they give rise to comes in chunks of its own)
+        """Elements of the largest output of a module."""
+        return self._blueprint.widest
+
     def forward(self, inputs: Tensor) -> Pass:
         """The outputs on inputs of the streams, `(S, D, B)`. What is kept is each network's samples,
         `(R, B, *input_shape)`, and the function that back-propagates.
@@ -147,7 +151,8 @@ class ModuleStack(Streams):
         """As `Network.add_squared_gradients`, some samples at a time."""
         samples, _ = forward.kept
         by_sample = signals.permute(0, 3, 2, 1)
-        size = max(1, _CHUNK // (self.layout.per_row * signals.shape[2]))
+        at_once = self.layout.rows if self._at_once else 1
+        size = max(1, _CHUNK // (at_once * self.layout.per_row * signals.shape[2]))
         for some, their_signals in zip(samples.split(size, 1), by_sample.split(size, 1), strict=True):
             squares = self._over_rows(vmap(self._squares, (None, 0, 0)), self._weights, some, their_signals)
             for target, found in zip(self.layout.stacked(total).values(), squares, strict=True):

@@ -139,7 +139,6 @@ class Network(Protocol):
     Attributes:
         layout: of `parameters` and `gradient`, which stay where they are in memory.
         seeds: of the runs, R of them; `streams` are the distinct ones, in order.
-        widest: elements of the largest tensor that a sample gives rise to, but for the sample itself.
     """
 
     layout: Layout
@@ -147,7 +146,6 @@ class Network(Protocol):
     streams: tuple[int, ...]
     parameters: Tensor
     gradient: Tensor
-    widest: int
 
     def initialise(self, task: int = 0) -> None:
         """Draw all parameters anew. The draw depends on the run's seed and on `task`, the task before which it is made,
@@ -159,6 +157,11 @@ class Network(Protocol):
 
     def per_row(self, values: Tensor) -> Tensor:
         """For every row the entry of its stream: `(S, ...)` to `(R, ...)`."""
+
+    def widest(self, signals: int = 1) -> int:
+        """Elements of the largest tensor that a sample, with so many signals at its outputs, gives rise to in a
+        network, but for the sample itself.
+        """
 
     def forward(self, inputs: Tensor) -> Pass:
         """The networks' outputs on inputs of the streams, `(S, D, B)`."""

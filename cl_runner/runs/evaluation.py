@@ -28,7 +28,7 @@ class Score:
 def evaluate(stack: Network, benchmark: Benchmark, task: int, seen: int) -> Score:
     """Test on the test set of `task` after `seen` tasks were trained."""
     orders = benchmark.test.samples([task])
-    size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest))
+    size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest()))
     sizes = widths(max(len(order) for order in orders), size)
     every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
     score = loss = stack.parameters.new_zeros(stack.layout.rows)

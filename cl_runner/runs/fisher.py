@@ -93,7 +93,7 @@ def _add_per_sample(
     likelihood = benchmark.likelihood
     active = benchmark.active_outputs(task, task + 1)
     several = likelihood.rank(active) if estimator == "exact" else 1
-    size = filled(_CHUNK // (several * stack.widest))
+    size = filled(_CHUNK // stack.widest(several))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
     sizes = widths(max(len(order) for order in orders), size)
     ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
