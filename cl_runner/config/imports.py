@@ -6,6 +6,7 @@ import inspect
 import sys
 import sysconfig
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,12 @@ def told(error: BaseException) -> str:
     return f"{line} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else line
 
 
+@cache
 def file_and_hash(found: object) -> dict[str, str | None]:
-    """The source file of a class or a function and its SHA-256; both None of what has none."""
+    """The source file of a class or a function and its SHA-256; both None of what has none.
+
+    They are those of when this was first asked: a file that is edited later is not what this process has imported.
+    """
     try:
         file = inspect.getsourcefile(inspect.unwrap(found))  # type: ignore[arg-type] # or TypeError
         content = Path(file or "").read_bytes()
