@@ -60,6 +60,15 @@ def test_what_varies_without_a_second_method_is_shown() -> None:
     assert follows == {"benchmark.tasks": "benchmark"}
 
 
+def test_what_a_network_determines_is_not_shown_unless_it_varies_within() -> None:
+    table = frame(
+        model=["mlp", "module", "module"], model__target=[None, "nets.make", "nets.make"], model__hidden=[None, 8, 9]
+    )
+    keys, follows = distinguishing(table, table.columns.tolist())
+    assert keys == ["model", "model.hidden"]
+    assert follows == {"model.target": "model"}
+
+
 @pytest.mark.parametrize(
     ("condition", "rows"),
     [

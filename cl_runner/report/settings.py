@@ -23,6 +23,7 @@ FOLDER = "folder"
 _CHOSEN_BY = {
     "method": ("method.", "freeze"),
     "benchmark": ("benchmark.", "train."),
+    "model": ("model.",),
 }
 
 
