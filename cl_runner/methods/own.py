@@ -73,7 +73,8 @@ def checked_part(name: str, given: object, *, whole: bool = True) -> dict[str, A
     OmegaConf.set_readonly(typed, False)
     for setting in map(str, settings):
         try:
-            typed[setting] = settings[setting]
+            # Not assigned: an integer is a number too.
+            OmegaConf.update(typed, setting, settings[setting], merge=False)
         except OmegaConfBaseException as error:
             allowed = describe(f"{key}.{setting}", schema)
             told = "null" if settings[setting] is None else settings[setting]
