@@ -114,7 +114,7 @@ class Run:
     @cached_property
     def layers(self) -> Layers:
         """The names of each layer's tensors in `significance` and `masks`, the output layer last."""
-        return self._parsed("checkpoints", 1)[1]
+        return self._parsed("significance", 1)[1]
 
     def network(self, task: int) -> torch.nn.Module:
         """The network after `task`, with the outputs of all tasks: in task- and class-incremental scenarios task k
