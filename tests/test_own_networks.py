@@ -163,7 +163,7 @@ def test_a_network_with_a_buffer_and_odd_layers(make_config: MakeConfig, tmp_pat
         ("layers[0].append(3)", "it has not the tensors of its layers"),
         ("layers.insert(0, [])", "it has not the tensors of its layers"),
         ("layers[0].append(layers[1].pop(0))", "layer 0 has a shape that does not fit"),
-        ("layers.reverse()", "its layers are not those of task 1"),
+        ("layers.reverse()", "its layers are not those of the other files"),
         ("tensors['4.bias'].fill_(-1)", "layer 2 has a value out of range"),
     ],
 )

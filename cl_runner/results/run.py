@@ -53,6 +53,8 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files = RunFiles(path)
+        # As the first of the files that are read has them.
+        self._layers: Layers | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -111,10 +113,10 @@ class Run:
         """
         return {task: self._tensors("masks", task) for task in range(1, len(self.matrix))}
 
-    @cached_property
+    @property
     def layers(self) -> Layers:
         """The names of each layer's tensors in `significance` and `masks`, the output layer last."""
-        return self._parsed("significance", 1)[1]
+        return self._layers or self._parsed("significance", 1)[1]
 
     def network(self, task: int) -> torch.nn.Module:
         """The network after `task`, with the outputs of all tasks: in task- and class-incremental scenarios task k
@@ -191,11 +193,13 @@ class Run:
 
     def _parsed(self, folder: Folder, task: int) -> tuple[dict[str, torch.Tensor], Layers]:
         name = f"{folder}/task_{task}.safetensors"
-        return parse_tensors(self.path / name, self._files.read(name, _TENSORS), folder)
+        tensors, layers = parse_tensors(self.path / name, self._files.read(name, _TENSORS), folder)
+        self._layers = self._layers or layers
+        return tensors, layers
 
     def _tensors(self, folder: Folder, task: int) -> dict[str, torch.Tensor]:
         tensors, layers = self._parsed(folder, task)
-        problem = "" if layers == self.layers else "its layers are not those of task 1"
+        problem = "" if layers == self._layers else "its layers are not those of the other files"
         if not problem and self._files.checksums is None and self._files.complete:
             problem = self._contradiction(folder, task, tensors)
         if problem:
