@@ -13,7 +13,6 @@ import pytest
 from safetensors.torch import load_file
 from test_cli import Runner, cl_run
 
-from cl_runner.methods.own import part_class
 from cl_runner.report.cli import main as report
 from cl_runner.results.files import COMPLETE, STATE
 
@@ -103,7 +102,6 @@ def mine(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "mine"
     # As in another process.
     sys.path[:] = path
-    part_class.cache_clear()
     for name in set(sys.modules) - before:
         if name.split(".")[0] == "mine":
             del sys.modules[name]

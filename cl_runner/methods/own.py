@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -17,7 +16,6 @@ from cl_runner.methods.part import Part
 from cl_runner.methods.settings import OWN, Choice
 
 
-@cache
 def part_class(key: str, target: str) -> type[Part]:
     """The class of a part by its dotted name.
 

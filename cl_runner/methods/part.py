@@ -21,7 +21,6 @@ put another one in their place, and never wait for the host (`if tensor.any()`, 
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import astuple
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -110,7 +109,8 @@ class Part:
     """One way of keeping old tasks. Override what you need; a part that overrides nothing does nothing.
 
     Attributes:
-        Settings: dataclass of its settings; fields may have `metadata=allowed(...)` (`cl_runner.config.schema`).
+        Settings: dataclass of its settings; a field may have `metadata={"allowed": Range(0, 1)}`, or `Choice`, of
+            `cl_runner.config.schema`.
         order: when it acts in a step among the parts of a method; those of equal order by their names.
         stack: the networks.
         settings: of each row, `Settings`, or None where the row does not have this part: there it must do nothing.
@@ -138,7 +138,8 @@ class Part:
         sweep trains in common what is common.
         """
         del task
-        return astuple(settings)
+        # Lists among them could not be held against each other as they are.
+        return repr(settings)
 
     @classmethod
     def uses_fisher(cls, settings: Any) -> bool:
