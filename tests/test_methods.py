@@ -65,6 +65,9 @@ def test_protection_beats_fine_tuning(method: str, average_accuracy: dict[str, f
         (["method=global_mask", "freeze=0", "method.soft=true"], ["method=finetune"], 0),
         (["method=global_mask", "freeze=0", "method.soft=true"], ["method=layerwise_mask", "method.soft=true"], 0),
         (["method=finetune", "method.soft=true"], ["method=finetune"], 2),
+        (["method=ewc"], ["method=ewc", "train.learning_rate=0.01"], None),
+        (["method=ewc"], ["method=ewc", "train.momentum=0.9"], None),
+        (["method=ewc"], ["method=ewc", "train.weight_decay=0.01"], None),
     ],
 )
 def test_histories_agree_until_a_setting_makes_a_difference(

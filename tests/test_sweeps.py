@@ -45,6 +45,9 @@ def test_what_fixes_shapes_and_schedule_parts_stacks(make_config: MakeConfig) ->
         ["method=global_mask", "method.mask_source=union", "method.unit=neuron"],
         ["fisher.estimator=empirical"],
         ["seed=5"],
+        ["train.learning_rate=0.01"],
+        ["train.weight_decay=0.01"],
+        ["train.momentum=0.9"],
     ]
     other = [
         ["method=joint"],
@@ -53,7 +56,8 @@ def test_what_fixes_shapes_and_schedule_parts_stacks(make_config: MakeConfig) ->
         ["model.hidden=[100,100]"],
         ["model.activation=tanh"],
         ["train.batch_size=64"],
-        ["train.learning_rate=0.01"],
+        ["train.optimizer=sgd"],
+        ["train.keep_optimizer=true"],
         ["plots=all"],
     ]
     stacks = divided(jobs_of([make_config(*settings) for settings in same + other]), 100, 1)

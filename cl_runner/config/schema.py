@@ -8,7 +8,7 @@ runs can be read.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from cl_runner.config.allowed import Choice, DottedName, EachOf, PlainData, Range, WordOrClasses, Words
 
@@ -82,6 +82,14 @@ class ModelConfig:
     activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
 
 
+class Rates(NamedTuple):
+    """The settings of the optimiser that the rows of a stack need not have in common."""
+
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+
+
 @dataclass
 class TrainConfig:
     """How each task is trained; exactly one of `epochs` and `iterations` is set."""
@@ -96,6 +104,11 @@ class TrainConfig:
     weight_decay: float = field(metadata=_within(0, _STRENGTH))
     keep_optimizer: bool = field(metadata=_before(False))
     curve_points: int = field(metadata=_within(1, _MANY))
+
+    @property
+    def rates(self) -> Rates:
+        """What may differ within a stack."""
+        return Rates(self.learning_rate, self.momentum, self.weight_decay)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor
 
 # A buffer ends in whole vectors of the processor. What is left over at its end is computed by other instructions and
 # may differ in the last digit: so a run would differ from itself in another stack, whose end lies elsewhere.
-_BLOCK = 64
+BLOCK = 64
 
 
 class Named(NamedTuple):
@@ -46,8 +46,8 @@ class Layout:
 
     @property
     def numel(self) -> int:
-        """Number of elements of a buffer: R·P, filled up to a whole number of `_BLOCK`."""
-        return -(-self.rows * self.per_row // _BLOCK) * _BLOCK
+        """Number of elements of a buffer: R·P, filled up to a whole number of `BLOCK`."""
+        return -(-self.rows * self.per_row // BLOCK) * BLOCK
 
     def layers(self, buffer: Tensor) -> list[tuple[Tensor, ...]]:
         """Views of a buffer: the tensors of each layer, `(R, *shape)`."""
@@ -65,6 +65,16 @@ class Layout:
     def output_layer(self) -> slice:
         """Where the last layer lies in a buffer: at its end, with the filling."""
         return slice(self.rows * (self.per_row - _size(self.tensors[-1])), self.numel)
+
+    def places(self, first: int, end: int) -> list[slice]:
+        """Where the rows from `first` up to before `end` lie in a buffer, tensor by tensor."""
+        found, start = [], 0
+        for layer in self.tensors:
+            for _, shape in layer:
+                size = torch.Size(shape).numel()
+                found.append(slice(start + first * size, start + end * size))
+                start += self.rows * size
+        return found
 
     def spread(self, values: Tensor) -> Tensor:
         """A buffer in which each parameter holds its row's entry of `values` `(R,)`; the filling is 1, to divide by."""

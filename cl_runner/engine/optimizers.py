@@ -1,18 +1,21 @@
-"""The optimisers on a stack's one tensor, by PyTorch's functional forms.
+"""The optimisers on a stack's buffers, by PyTorch's fused kernels.
 
 The classes of `torch.optim` import PyTorch's compiler when they are first used, a third of the seconds that a process
 needs before it trains, and do more bookkeeping at each step than small networks do arithmetic.
+
+A kernel takes one learning rate: where rows have several, those of each are stepped one after the other. What is kept
+from step to step stays in such portions, and in the buffer is brought up to date when that is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
 
 from cl_runner.config.schema import TrainConfig
+from cl_runner.engine.network import Network
+from cl_runner.engine.portions import Portions
 
 
 class Optimizer(Protocol):
@@ -36,9 +39,14 @@ class Optimizer(Protocol):
         """One step."""
 
 
-def make_optimizer(parameters: Tensor, gradient: Tensor, config: TrainConfig) -> Optimizer:
-    """A new optimiser of `parameters`, which reads their gradient from the other tensor."""
-    return (Adam if config.optimizer == "adam" else SGD)(parameters, gradient, config)
+def make_optimizer(stack: Network, configs: Sequence[TrainConfig]) -> Optimizer:
+    """A new optimiser of a stack's parameters, which reads their gradient from the stack.
+
+    Args:
+        stack: the networks.
+        configs: one for each row; they agree in `optimizer`.
+    """
+    return (Adam if configs[0].optimizer == "adam" else SGD)(stack, configs)
 
 
 class Adam:
@@ -47,15 +55,18 @@ class Adam:
     Source: Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 1.
     """
 
-    def __init__(self, parameters: Tensor, gradient: Tensor, config: TrainConfig) -> None:
-        self._parameters, self._gradient, self._config = parameters, gradient, config
-        self._mean, self._square = torch.zeros_like(parameters), torch.zeros_like(parameters)
-        self._steps = torch.zeros((), device=parameters.device)
+    def __init__(self, stack: Network, configs: Sequence[TrainConfig]) -> None:
+        portions = Portions(stack.layout, [config.rates for config in configs], stack.parameters.device)
+        self._rates = portions.rates
+        self._parameters, self._gradient = portions.of(stack.parameters), portions.of(stack.gradient)
+        self._mean, self._square = (portions.of(torch.zeros_like(stack.parameters)) for _ in range(2))
+        self._kept = {"exp_avg": self._mean, "exp_avg_sq": self._square}
+        self._steps = torch.zeros((), device=stack.parameters.device)
 
     @property
     def buffers(self) -> dict[str, Tensor]:
         """Running means of the gradient and of its square."""
-        return {"exp_avg": self._mean, "exp_avg_sq": self._square}
+        return {name: portioned.whole() for name, portioned in self._kept.items()}
 
     @property
     def count(self) -> int:
@@ -64,43 +75,51 @@ class Adam:
 
     def restore(self, buffers: Mapping[str, Tensor], count: int) -> None:
         """Go on from these."""
-        for name, buffer in self.buffers.items():
-            buffer.copy_(buffers[name])
+        for name, portioned in self._kept.items():
+            portioned.buffer.copy_(buffers[name])
+            portioned.gather()
         self._steps.fill_(count)
 
     def step(self) -> None:
         """One step."""
-        adam(
-            [self._parameters],
-            [self._gradient],
-            [self._mean],
-            [self._square],
-            [],
-            [self._steps],
-            fused=True,
-            capturable=self._parameters.is_cuda,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self._config.learning_rate,
-            weight_decay=self._config.weight_decay,
-            eps=1e-8,
-            maximize=False,
-        )
+        self._steps.add_(1)
+        self._parameters.gather()
+        self._gradient.gather()
+        portions = (part.tensors for part in (self._parameters, self._gradient, self._mean, self._square))
+        for rates, parameters, gradients, means, squares in zip(self._rates, *portions, strict=True):
+            torch._fused_adam_(
+                parameters,
+                gradients,
+                means,
+                squares,
+                [],
+                [self._steps] * len(parameters),
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rates.learning_rate,
+                weight_decay=rates.weight_decay,
+                eps=1e-8,
+                maximize=False,
+            )
+        self._parameters.scatter()
 
 
 class SGD:
     """Stochastic gradient descent, with momentum v ← μv + g of which the first is the gradient."""
 
-    def __init__(self, parameters: Tensor, gradient: Tensor, config: TrainConfig) -> None:
-        self._parameters, self._gradient, self._config = parameters, gradient, config
-        self._momentum: list[Tensor | None] = [None]
+    def __init__(self, stack: Network, configs: Sequence[TrainConfig]) -> None:
+        portions = Portions(stack.layout, [config.rates for config in configs], stack.parameters.device)
+        self._rates = portions.rates
+        self._parameters, self._gradient = portions.of(stack.parameters), portions.of(stack.gradient)
+        has_momentum = any(rates.momentum for rates in self._rates)
+        self._momentum = portions.of(torch.zeros_like(stack.parameters)) if has_momentum else None
+        self._begun = False
 
     @property
     def buffers(self) -> dict[str, Tensor]:
-        """The momentum, once there is one."""
-        (momentum,) = self._momentum
-        return {} if momentum is None else {"momentum_buffer": momentum}
+        """The momentum, once there is one: 0 for rows that have none."""
+        return {"momentum_buffer": self._momentum.whole()} if self._momentum and self._begun else {}
 
     @property
     def count(self) -> int:
@@ -109,19 +128,27 @@ class SGD:
 
     def restore(self, buffers: Mapping[str, Tensor], count: int) -> None:  # noqa: ARG002 (of the protocol)
         """Go on from these."""
-        self._momentum = [buffer.clone() for buffer in buffers.values()] or [None]
+        self._begun = bool(buffers)
+        if self._momentum and self._begun:
+            self._momentum.buffer.copy_(buffers["momentum_buffer"])
+            self._momentum.gather()
 
     def step(self) -> None:
         """One step."""
-        sgd(
-            [self._parameters],
-            [self._gradient],
-            self._momentum,
-            fused=True,
-            weight_decay=self._config.weight_decay,
-            momentum=self._config.momentum,
-            lr=self._config.learning_rate,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-        )
+        self._parameters.gather()
+        self._gradient.gather()
+        for number, rates in enumerate(self._rates):
+            torch._fused_sgd_(
+                self._parameters.tensors[number],
+                self._gradient.tensors[number],
+                self._momentum.tensors[number] if self._momentum and rates.momentum else [],
+                weight_decay=rates.weight_decay,
+                momentum=rates.momentum,
+                lr=rates.learning_rate,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=not self._begun,
+            )
+        self._parameters.scatter()
+        self._begun = True

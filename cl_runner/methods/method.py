@@ -28,8 +28,8 @@ from cl_runner.methods.settings import parts_of
 
 
 def history(config: Config, task: int) -> Hashable:
-    """What a row depends on up to and including its training on `task` (from 0), in runs that differ in seed and method
-    alone: where two configs agree in it, so do the networks and all that parts keep of them.
+    """What a row depends on up to and including its training on `task` (from 0), in runs that differ in seed, method
+    and the optimiser's rates alone: where two configs agree in it, so do the networks and all that parts keep of them.
     """
     found, significant = set[Hashable](), False
     for name, choice in parts_of(config).items():
@@ -38,7 +38,7 @@ def history(config: Config, task: int) -> Hashable:
         if past is not None:
             found.add((name, kind, past))
             significant |= task > 0 and kind.uses_fisher(settings)
-    return config.seed, frozenset(found), astuple(config.fisher) if significant else None
+    return config.seed, config.train.rates, frozenset(found), astuple(config.fisher) if significant else None
 
 
 class Method:

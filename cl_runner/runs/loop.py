@@ -22,7 +22,16 @@ from cl_runner.runs.idle_outputs import outputs_in_use
 from cl_runner.runs.overlap import mask_overlaps
 from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import take_up
-from cl_runner.runs.rows import RunInStack, draw_all, fanned_out, record_epoch, record_states, save, share_rows
+from cl_runner.runs.rows import (
+    RunInStack,
+    draw_all,
+    fanned_out,
+    record_epoch,
+    record_states,
+    save,
+    share_rows,
+    train_settings,
+)
 from cl_runner.runs.state import load_state
 from cl_runner.runs.training import Epoch, Moment, kept_optimizer, train_task
 from cl_runner.signals import Pauses
@@ -107,9 +116,9 @@ def _run_stack(
     with clock("write"):
         for config, recorder in zip(configs, recorders, strict=True):
             recorder.tasks(benchmark.described(config.seed))
-    # Runs of one seed side by side, for they share their samples.
+    # Runs of one seed side by side, for they share their samples, and among them those of the same rates.
     runs = [RunInStack(*parts) for parts in zip(configs, recorders, states, strict=True)]
-    runs.sort(key=lambda run: run.config.seed)
+    runs.sort(key=lambda run: (run.config.seed, run.config.train.rates))
 
     first = states[0].task if states[0] else 0
     heads = share_rows(runs, first)
@@ -131,7 +140,7 @@ def _run_stack(
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        optimizer = make_optimizer(stack.parameters, stack.gradient, common.train)
+        optimizer = make_optimizer(stack, train_settings(runs))
         training = train_task(
             stack,
             method,

@@ -61,11 +61,13 @@ def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Momen
     known = [generator for generator in generators if generator is not None]
     if not known:
         return None
-    remembered = [name for name in states[0].vectors if name.startswith("optimizer.")]
+    remembered = dict.fromkeys(name for state in states for name in state.vectors if name.startswith("optimizer."))
+    # A run without momentum remembers nothing, if it was not in a stack with others.
+    nothing = torch.zeros(stack.layout.per_row)
     optimizer = {
-        name.removeprefix("optimizer."): stack.layout.gathered([state.vectors[name] for state in states]).to(
-            stack.parameters
-        )
+        name.removeprefix("optimizer."): stack.layout.gathered(
+            [state.vectors.get(name, nothing) for state in states]
+        ).to(stack.parameters)
         for name in remembered
     }
     losses = torch.stack([state.losses for state in states]).to(stack.parameters)

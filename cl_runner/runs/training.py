@@ -87,8 +87,8 @@ def train_task(
         stack, method, benchmark: the runs.
         task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
-        config: how; common to all runs.
-        optimizer: a new one of the stack; None to make it here.
+        config: how; common to all runs, but for what `optimizer` has by row.
+        optimizer: a new one of the stack; None to make it here, of the same rates for all rows.
         moment: to go on from, with the stack's parameters as they were; None to start.
         pause: asked after each step whether to say where training stands.
 
@@ -113,7 +113,7 @@ def train_task(
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     sizes = widths(longest, size)
-    optimizer = optimizer or make_optimizer(stack.parameters, stack.gradient, config)
+    optimizer = optimizer or make_optimizer(stack, [config] * stack.layout.rows)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:

@@ -14,7 +14,6 @@ from cl_runner.config.plain_settings import checked_settings
 from cl_runner.config.schema import Config
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.network import Network
-from cl_runner.engine.optimizers import make_optimizer
 from cl_runner.methods.method import Method, history
 from cl_runner.runs.fisher import fisher_diagonals
 from cl_runner.runs.rows import RunInStack, fanned_out, share_rows
@@ -78,7 +77,6 @@ def train(
             if taken:
                 stack, method, moment = taken(task, stack, method, moment)
             watch(method)
-            optimizer = make_optimizer(stack.parameters, stack.gradient, common.train)
             training = train_task(
                 stack,
                 method,
@@ -86,7 +84,6 @@ def train(
                 task,
                 [task],
                 common.train,
-                optimizer=optimizer,
                 moment=moment,
                 pause=lambda: taken is not None,
             )
