@@ -118,6 +118,30 @@ class Waiting(PathIntegral):
             super().on_update()
 
 
+class Masking(PathIntegral):
+    """Indexes by a tensor of true and false."""
+
+    def on_update(self) -> None:
+        super().on_update()
+        self.gradient[self.gradient < 0] = 0
+
+
+class Asking(PathIntegral):
+    """Asks for a number."""
+
+    def on_gradient(self) -> None:
+        super().on_gradient()
+        self.gradient.mul_(self.gradient.max().item())
+
+
+class Drawing(PathIntegral):
+    """Draws random numbers."""
+
+    def on_update(self) -> None:
+        super().on_update()
+        self.path.add_(torch.randn_like(self.path))
+
+
 class Smoothed(Part):
     """Pulls the outputs towards zero, by signal and loss."""
 
@@ -146,7 +170,10 @@ def test_parts_of_ones_own_keep_the_contract(kind: type[Part]) -> None:
         (Moving, "gradient moves in memory between steps"),
         (Nosy, "after task 1 differs beside others in a stack: parameters"),
         (Meddling, "without the part, permuted, fisher.estimator=exact, seed=0: after task 1 differs beside others"),
-        (Waiting, "on_update waits for the device"),
+        (Waiting, "on_update waits for the device (bool)"),
+        (Masking, "on_update waits for the device (an index of true and false)"),
+        (Asking, "on_gradient waits for the device (item)"),
+        (Drawing, "and it must draw no random numbers"),
     ],
 )
 def test_parts_that_break_it_are_caught(kind: type[Part], words: str) -> None:

@@ -76,6 +76,11 @@ class Leaking(SynapticIntelligence):
         self.path = torch.zeros_like(self.path)
 
 
+class Misspelt(SynapticIntelligence):
+    def on_grad(self):
+        pass
+
+
 def not_a_class():
     pass
 """
@@ -187,6 +192,7 @@ def test_stopped_and_taken_up(cl_run: Runner, tmp_path: Path) -> None:
         (["method.parts.si._target_=mine.si.not_a_class"], "allowed: a class derived from cl_runner.methods.part.Part"),
         (["method.parts.si._target_=mine.si.Settings"], "allowed: a class derived from cl_runner.methods.part.Part"),
         (["method.parts.si._target_=mine.si.NoSettings"], "allowed: a part that has its settings as a dataclass"),
+        (["method.parts.si._target_=mine.si.Misspelt"], "has on_grad, which is no hook, allowed: on_gradient"),
         (["method.parts.si._target_=si"], "method.parts.si._target_: got 'si', allowed: a dotted name"),
         (
             ["method.parts.mask._target_=mine.si.SynapticIntelligence"],
@@ -236,6 +242,7 @@ def test_a_setting_of_a_part_that_a_method_does_not_have_is_named(cl_run: Runner
         (["mine.si.Leaking", "strength=3"], 1, "stopped and taken up differs"),
         (["mine.si.SynapticIntelligence", "strenth=1"], 2, "strenth: unknown setting, allowed: strength, damping"),
         (["mine.si.SynapticIntelligence", "strength"], 2, "got strength, allowed: SETTING=VALUE"),
+        (["mine.si.Failing"], 1, "ZeroDivisionError: nothing to share"),
         (["mine.si.not_a_class"], 2, "allowed: a class derived from cl_runner.methods.part.Part"),
         (["--help"], 0, "cl-run check MODULE.CLASS"),
         ([], 2, "cl-run check MODULE.CLASS"),

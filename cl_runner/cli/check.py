@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cl_runner.config.imports import told
 from cl_runner.errors import ContractError, RunError, WrongCommandError
 
 _USAGE = "cl-run check MODULE.CLASS [SETTING=VALUE[,VALUE...] ...]"
@@ -43,6 +44,11 @@ def check(arguments: Sequence[str]) -> int:
             print(f"ok  {words}", flush=True)
     except ContractError as error:
         raise RunError(str(error)) from error
+    except RunError:
+        raise
+    except Exception as error:
+        # The part's own.
+        raise RunError(told(error)) from error
     return 0
 
 

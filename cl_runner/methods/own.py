@@ -1,5 +1,6 @@
 """From the name of a part's class to the class, and from what a config says of it to its settings."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
@@ -14,6 +15,10 @@ from cl_runner.config.ranges import check_keys, check_ranges
 from cl_runner.errors import ConfigError
 from cl_runner.methods.part import Part
 from cl_runner.methods.settings import OWN, Choice
+
+# What the runner calls.
+_HOOKS = [name for name, value in vars(Part).items() if callable(value) or isinstance(value, classmethod)]
+_HOOKS = [name for name in _HOOKS if not name.startswith("_")]
 
 
 def part_class(key: str, target: str) -> type[Part]:
@@ -31,6 +36,11 @@ def part_class(key: str, target: str) -> type[Part]:
         raise ConfigError(f"{key}: got {target}, allowed: a class derived from cl_runner.methods.part.Part")
     if not is_dataclass(getattr(found, "Settings", None)):
         raise ConfigError(f"{key}: got {target}, allowed: a part that has its settings as a dataclass, `Settings`")
+    for name in vars(found):
+        # Other methods of one's own may have like names.
+        near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.0 if name.startswith("on_") else 0.85)
+        if near and not hasattr(Part, name) and callable(getattr(found, name)):
+            raise ConfigError(f"{key}: {target} has {name}, which is no hook, allowed: {', '.join(near)}")
     return found
 
 

@@ -9,8 +9,9 @@ learned.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from cl_runner.config.schema import Config
 from cl_runner.engine.network import Network
@@ -24,7 +25,13 @@ from cl_runner.runs.trial import Point, Snapshot, snapshot, train, trial_config
 
 _NAME = "part"
 # What of a step makes the processor wait for the device.
-_WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero", "aten::masked_select"}
+_SEARCHES = ["nonzero", "masked_select", "equal", "allclose", "unique"]
+_WAITS: set[Any] = {
+    *(getattr(Tensor, name) for name in ["item", "tolist", "numpy", "cpu", *_SEARCHES]),
+    *(getattr(Tensor, f"__{name}__") for name in ["bool", "float", "int", "index"]),
+    *(getattr(torch, name) for name in ["is_nonzero", *_SEARCHES]),
+}
+_INDEXING = (Tensor.__getitem__, Tensor.__setitem__)
 _BENCHMARKS: list[dict[str, Any]] = [
     {"name": "permuted", "family": "permuted", "classes_per_task": 10, "scenario": "domain"},
     {"name": "split", "family": "split", "classes_per_task": 2, "scenario": "class"},
@@ -73,7 +80,10 @@ def check(kind: type[Part], settings: Sequence[Mapping[str, Any]]) -> Iterator[s
 
 _BESIDE = "a row must depend on its own parameters, gradient and settings alone"
 _SHARED = "`history` must name all that parameters and state depend on"
-_STOPPED = "what a part has learned must be in tensors made by `state.buffer` or `state.rows`, changed in place"
+_STOPPED = (
+    "what a part has learned must be in tensors made by `state.buffer` or `state.rows`, changed in place, and it must "
+    "draw no random numbers"
+)
 
 
 def _compare(
@@ -157,17 +167,25 @@ def _tensors(part: Part) -> dict[str, Tensor]:
     return {name: value for name, value in vars(part).items() if isinstance(value, Tensor)}
 
 
-class _Waits(TorchDispatchMode):
-    """Notes operations that need a value on the processor."""
+class _Waits(TorchFunctionMode):
+    """Notes calls that need a tensor's values, which on a GPU wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func._schema.name in _WAITS:
-            self.found.append(func._schema.name)
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        by_mask = func in _INDEXING and _has_mask(args[1])
+        if func in _WAITS or by_mask:
+            self.found.append("an index of true and false" if by_mask else func.__name__.strip("_"))
         return func(*args, **(kwargs or {}))
+
+
+def _has_mask(index: Any) -> bool:
+    return any(
+        isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8)
+        for part in (index if isinstance(index, tuple) else (index,))
+    )
 
 
 def _words(config: Config) -> str:
