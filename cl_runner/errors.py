@@ -1,11 +1,15 @@
 """The errors that end a run, each with the exit code of the process."""
 
 import errno
+import sysconfig
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import Signals
+
+# Where code lies that is nobody's own.
+_OTHERS = (str(Path(__file__).parent), *(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")))
 
 
 class RunError(Exception):
@@ -125,10 +129,18 @@ def from_system(error: OSError) -> RunError:
     return RunError(f"{error.filename or 'input or output'}: {words}")
 
 
+def in_words(error: BaseException) -> str:
+    """What code of one's own has raised, in a line, with the place in that code."""
+    line = " ".join(traceback.format_exception_only(error)[-1].split())
+    if isinstance(error, SyntaxError):
+        return f"{line} ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
+    return f"{line} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else line
+
+
 def unforeseen(error: Exception) -> UnforeseenError:
     """The same in a line, without the objects that it holds, some of which cannot go from one process to another."""
-    line = " ".join(traceback.format_exception_only(error)[-1].split())
-    found = UnforeseenError(line)
+    found = UnforeseenError(in_words(error))
     found.trace = "".join(traceback.format_exception(error))
     return found
 

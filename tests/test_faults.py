@@ -1,5 +1,6 @@
 """What goes wrong with one run of a sweep costs that run, at every start, and what goes wrong with none costs none."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -49,7 +50,10 @@ def test_an_unforeseen_error_costs_the_run_that_it_is_of(
     assert complete(tmp_path / "sweep") == "0 1 2 4"
     assert tried == [5, 2, 3, 1, 2, 1, 1]
     assert "Traceback" not in error
-    assert reason(tmp_path / "sweep" / "3") == "KeyError: 3 (its traceback is in cl_runner.log)"
+    assert re.fullmatch(
+        rf"KeyError: 3 \({re.escape(__file__)}, line \d+\) \(its traceback is in cl_runner.log\)",
+        reason(tmp_path / "sweep" / "3"),
+    )
     log = (tmp_path / "sweep" / "3" / "cl_runner.log").read_text()
     assert log.startswith("Traceback")
     assert "in faulty" in log
@@ -63,7 +67,7 @@ def test_so_it_is_with_a_run_on_its_own(
     monkeypatch.setattr("cl_runner.runs.loop.run_stack", lambda *_, **__: 1 // 0)
     code, _, error = cl_run(*(sweep or ["hydra.run.dir=run"]), *HERE[4:])
     assert code == 1
-    assert "error: ZeroDivisionError: integer division or modulo by zero (its traceback is in" in error
+    assert f"error: ZeroDivisionError: integer division or modulo by zero ({__file__}, line " in error
     assert "Traceback" not in error
     assert "ZeroDivisionError" in reason(tmp_path / "run")
     assert "Traceback" in (tmp_path / "run" / "cl_runner.log").read_text()

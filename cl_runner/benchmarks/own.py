@@ -12,9 +12,9 @@ from cl_runner.benchmarks.likelihoods import Categorical, Likelihood
 from cl_runner.benchmarks.scenarios import Scenario
 from cl_runner.benchmarks.splits import ArraySplit
 from cl_runner.config.data import input_shape
-from cl_runner.config.imports import imported, told
+from cl_runner.config.imports import imported
 from cl_runner.config.schema import BenchmarkConfig
-from cl_runner.errors import ConfigError, DataError
+from cl_runner.errors import ConfigError, DataError, in_words
 
 
 class TaskBenchmark:
@@ -91,7 +91,7 @@ class TaskBenchmark:
         try:
             given = self.task(number, seed, **self.arguments)
         except Exception as error:
-            raise DataError(f"benchmark.target: {self._called(number, seed)} fails: {told(error)}") from error
+            raise DataError(f"benchmark.target: {self._called(number, seed)} fails: {in_words(error)}") from error
         try:
             train, test = given
             pairs = [(torch.as_tensor(inputs), torch.as_tensor(labels)) for inputs, labels in (train, test)]
@@ -180,7 +180,7 @@ def make_own(benchmark: BenchmarkConfig, seeds: Sequence[int], device: torch.dev
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"benchmark.target: making {benchmark.target} fails: {told(error)}") from error
+        raise DataError(f"benchmark.target: making {benchmark.target} fails: {in_words(error)}") from error
     wanted = {"input_shape": input_shape(benchmark), "outputs": benchmark.outputs_of(benchmark.tasks)}
     for name, value in wanted.items():
         found = getattr(made, name, None)

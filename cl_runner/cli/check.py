@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from cl_runner.config.imports import told
-from cl_runner.errors import ContractError, RunError, WrongCommandError
+from cl_runner.errors import ContractError, RunError, WrongCommandError, in_words
 
 _USAGE = "cl-run check MODULE.CLASS [SETTING=VALUE[,VALUE...] ...]"
 
@@ -48,7 +47,7 @@ def check(arguments: Sequence[str]) -> int:
         raise
     except Exception as error:
         # The part's own.
-        raise RunError(told(error)) from error
+        raise RunError(in_words(error)) from error
     return 0
 
 

@@ -4,17 +4,12 @@ import hashlib
 import importlib
 import inspect
 import sys
-import sysconfig
-import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cl_runner.config.allowed import DottedName
-from cl_runner.errors import ConfigError
-
-# Where code lies that is nobody's own.
-_OTHERS = (str(Path(__file__).parents[1]), *(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")))
+from cl_runner.errors import ConfigError, in_words
 
 
 def search_also(directory: str) -> None:
@@ -45,22 +40,13 @@ def imported(key: str, name: str) -> Any:
                 f"{key}: got {name}, allowed: a name in a module that is installed or lies in {Path.cwd()}, "
                 f"and there is no module {missing}"
             ) from error
-        raise ConfigError(f"{key}: got {name}, but importing {module} fails: {told(error)}") from error
+        raise ConfigError(f"{key}: got {name}, but importing {module} fails: {in_words(error)}") from error
     if not hasattr(found, attribute):
         raise ConfigError(
             f"{key}: got {name}, allowed: a name in the module {module} "
             f"({getattr(found, '__file__', None) or 'a folder'}), which has no {attribute}"
         )
     return getattr(found, attribute)
-
-
-def told(error: BaseException) -> str:
-    """What code of one's own has raised, in a line, with the place in that code."""
-    line = " ".join(traceback.format_exception_only(error)[-1].split())
-    if isinstance(error, SyntaxError):
-        return f"{line} ({error.filename}, line {error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
-    return f"{line} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else line
 
 
 @cache

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 from torch.nn.parameter import UninitializedParameter
 
-from cl_runner.config.imports import told
 from cl_runner.engine.module import Blueprint, layers_of
+from cl_runner.errors import in_words
 
 
 class UnfitError(Exception):
@@ -30,7 +30,7 @@ def blueprint_of(make: Callable[[], object], input_shape: Sequence[int], outputs
     try:
         module = make()
     except Exception as error:
-        raise UnfitError(f"but making it fails: {told(error)}", "what can be made") from error
+        raise UnfitError(f"but making it fails: {in_words(error)}", "what can be made") from error
     if not isinstance(module, torch.nn.Module):
         raise UnfitError(
             f"which gives {type(module).__name__}, no network", "a class or function that gives a torch.nn.Module"
@@ -92,7 +92,9 @@ def _forward(module: torch.nn.Module, samples: Tensor) -> Any:
             return module(samples)
     except Exception as error:
         shape = ", ".join(map(str, samples.shape))
-        raise UnfitError(f"but on samples ({shape}) it fails: {told(error)}", "a network for such inputs") from error
+        raise UnfitError(
+            f"but on samples ({shape}) it fails: {in_words(error)}", "a network for such inputs"
+        ) from error
 
 
 def _check_drawing(blueprint: Blueprint) -> None:
@@ -123,7 +125,7 @@ def _check_gradients(module: torch.nn.Module, samples: Tensor, outputs: int) -> 
         found = _gradients(module, {name: weights[name] for name in layer}, samples, every_output)
     except Exception as error:
         raise UnfitError(
-            f"but its gradients by sample fail: {told(error)}", "operations that torch.func.vmap knows"
+            f"but its gradients by sample fail: {in_words(error)}", "operations that torch.func.vmap knows"
         ) from error
     # Whether an output depends on a row, (C, rows).
     touched = sum(
