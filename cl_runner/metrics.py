@@ -4,6 +4,7 @@ The matrix `(T + 1, T)` has in row i, column j the test score on task j + 1 afte
 is the untrained network. A score is an accuracy or, where less is better, a mean squared error.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -51,3 +52,23 @@ def continual_metrics(
     per_task = dict(zip(metric_names(score), found, strict=True))
     means: dict[str, Any] = {name: float(values.mean()) if len(values) else None for name, values in per_task.items()}
     return means | {"per_task": {name: values.tolist() for name, values in per_task.items()}}
+
+
+def objective(metrics: Mapping[str, Any], name: str = "average") -> float | None:
+    """What a search over settings is to judge a run by: one of its metrics over the validation samples, or over the
+    test set where it has none of these.
+
+    Args:
+        metrics: of a run, as `metrics.json` holds them.
+        name: what the setting `objective` allows.
+
+    Returns:
+        The value; None where there is nothing to average.
+    """
+    found = metrics.get("validation", metrics)
+    return next((found[key] for key in (name, *(f"{name}_{score}" for score in SCORES)) if key in found), None)
+
+
+def less_is_better(name: str, score: ScoreName) -> bool:
+    """Whether the objective `name` is to be made small, in runs with this score."""
+    return name == "average_forgetting" or (score == "mse" and name in ("average", "learning"))

@@ -43,8 +43,9 @@ from cl_runner.errors import (
     from_system,
 )
 from cl_runner.methods.acting import unused_settings
+from cl_runner.metrics import objective
 from cl_runner.output import harmless, lost_output, shield, warn
-from cl_runner.results.files import LOG, mark_failed
+from cl_runner.results.files import LOG, mark_failed, metrics_in
 from cl_runner.results.record import taken_up_by_others
 from cl_runner.runs.checks import checked
 from cl_runner.signals import leave_if_told, listen
@@ -53,12 +54,15 @@ _log = logging.getLogger("cl_runner")
 
 
 @without_collector()
-def run(composed: DictConfig, started: float | None) -> None:
+def run(composed: DictConfig, started: float | None) -> float | None:
     """Train one run as composed by Hydra, into the directory that Hydra chose.
 
     Args:
         composed: its settings.
         started: `time.perf_counter()` from which a run that is no job of a sweep counts its seconds; None: from now.
+
+    Returns:
+        Its objective, by which a sweeper may choose what to try next.
 
     Raises:
         RunError: why a job of a sweep failed, which was told. Hydra goes on with the others.
@@ -69,7 +73,8 @@ def run(composed: DictConfig, started: float | None) -> None:
     try:
         # Whatever `hydra.job.chdir` says, a relative `data_dir` is one of where the command was started.
         with chdir(HydraConfig.get().runtime.cwd):
-            _train(checked(composed), in_sweep, started)
+            config = checked(composed)
+            _train(config, in_sweep, started)
     except Exception as error:
         leave_if_told()
         reason = explained(error, directory / LOG)
@@ -80,6 +85,7 @@ def run(composed: DictConfig, started: float | None) -> None:
             raise EndingError(reason) from error
         _tell(reason)
         raise reason from None
+    return objective(metrics_in(directory), config.objective)
 
 
 def _train(config: Config, in_sweep: bool, started: float | None) -> None:
@@ -121,8 +127,8 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
         StoppedError: a signal asked for it.
     """
 
-    def task(composed: DictConfig) -> None:
-        run(composed, started)
+    def task(composed: DictConfig) -> float | None:
+        return run(composed, started)
 
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Has Hydra raise errors instead of printing them and leaving, so that they come out here as one line.

@@ -16,6 +16,7 @@ def check_combinations(config: Config) -> None:
     if config.model.kind == "module" and config.model.target is None:
         raise ConfigError(f"model.target: got null with model.kind=module, allowed: {DottedName()}")
     _check_method(config.method)
+    _check_objective(config.objective, config.benchmark)
 
 
 def _check_train(train: TrainConfig) -> None:
@@ -135,4 +136,15 @@ def _check_method(method: MethodConfig) -> None:
         raise ConfigError(
             f"method.joint: got true with method.penalty={method.penalty} and method.mask={method.mask}, "
             "allowed: true only without penalty and mask, since each task starts from a fresh network"
+        )
+
+
+def _check_objective(objective: str, benchmark: BenchmarkConfig) -> None:
+    always = ("average", "learning")
+    if benchmark.tasks == 1 and objective not in always:
+        raise ConfigError(f"objective: got {objective} with benchmark.tasks=1, allowed: {', '.join(always)}")
+    if objective == "forward_transfer" and benchmark.scenario != "domain":
+        raise ConfigError(
+            f"objective: got {objective} with benchmark.scenario={benchmark.scenario}, allowed: average, learning, "
+            "backward_transfer, average_forgetting, since tasks have outputs of their own"
         )

@@ -230,10 +230,23 @@ class Config:
     plots: str = field(metadata=_one_of("auto", "all", "none"))
     threads: int | None = field(metadata=_within(1, 1024))
     oversubscribe: bool = field(metadata=_before(False))
+    objective: str = field(
+        metadata=_one_of("average", "learning", "backward_transfer", "forward_transfer", "average_forgetting")
+        | _before("average")
+    )
 
 
 # What a run may be repeated or taken up again with and still count as the same.
-INCIDENTAL = ("device", "threads", "oversubscribe", "data_dir", "benchmark.path", "plots", "checkpoint.minutes")
+INCIDENTAL = (
+    "device",
+    "threads",
+    "oversubscribe",
+    "data_dir",
+    "benchmark.path",
+    "plots",
+    "checkpoint.minutes",
+    "objective",
+)
 
 
 def values_before(schema: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

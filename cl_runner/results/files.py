@@ -95,7 +95,12 @@ def is_complete(directory: Path) -> bool:
 
     A file says nothing by being there: after a power failure there are empty ones.
     """
-    return not {"average_accuracy", "average_mse"}.isdisjoint(_object_in(directory / COMPLETE))
+    return not {"average_accuracy", "average_mse"}.isdisjoint(metrics_in(directory))
+
+
+def metrics_in(directory: Path) -> dict[str, Any]:
+    """The metrics of the run in `directory`, unchecked; nothing if there are none that can be read."""
+    return _object_in(directory / COMPLETE)
 
 
 def has_failed(directory: Path) -> bool:

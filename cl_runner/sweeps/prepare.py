@@ -16,7 +16,8 @@ from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, RefusedError, RunError, explained, from_system, is_for_all
 from cl_runner.methods.acting import unused_settings
-from cl_runner.results.files import FAILED, LOG, is_complete, mark_failed, naming
+from cl_runner.metrics import objective
+from cl_runner.results.files import FAILED, LOG, is_complete, mark_failed, metrics_in, naming
 from cl_runner.results.record import Record, taken_up_by_others, write_record
 from cl_runner.runs.checks import checked
 from cl_runner.runs.machine import check_cores, check_device
@@ -101,6 +102,8 @@ class Prepared:
 
     def ended(self, job: Job, failure: str | None) -> None:
         """A job is complete, or could not be computed for a reason."""
+        if failure is None:
+            self._returns[job.number].return_value = _value(job)
         self._callbacks.ended(self._returns[job.number], failure)
         if failure is None:
             self._progress.done()
@@ -113,7 +116,8 @@ class Prepared:
 
     @property
     def returns(self) -> list[JobReturn]:
-        """What Hydra expects of each job; that of a failed one raises its reason when its value is asked for.
+        """What Hydra expects of each job: the value of one that is complete is its objective, of one that is not yet
+        None; that of a failed one raises its reason when it is asked for.
 
         Raises:
             RefusedError: no job could be composed.
@@ -159,6 +163,7 @@ class Prepared:
         if known and (finished or directory not in self._at_work):
             self._progress.found(directory, finished=finished)
         if finished:
+            self._returns[number].return_value = _value(job)
             return
         if directory in self._at_work:
             self.elsewhere.append(job)
@@ -206,6 +211,10 @@ class Prepared:
                 job_subdir_key="hydra.sweep.subdir",
                 hydra_context=self._callbacks.silent,
             )
+
+
+def _value(job: Job) -> float | None:
+    return objective(metrics_in(job.directory), job.config.objective)
 
 
 class _FailedJob(JobReturn):
