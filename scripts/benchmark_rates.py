@@ -1,10 +1,10 @@
-"""Measure what settings of the optimiser by row cost.
+"""Measure what settings of training by row cost.
 
-    uv run scripts/benchmark_rates.py [--rows N] [--repeats N]
+    uv run scripts/benchmark_rates.py [--vary SETTING] [--rows N] [--repeats N]
 
-An epoch on digits of N networks of one seed, each with a learning rate of its own, against one of N that differ in
-their freeze ratio; and their optimisers' steps alone. Both are measured in turn, so that what else the machine does
-meets both: a ratio is the median over `--repeats` pairs.
+An epoch on digits, of the second task, of N networks of one seed, each with a learning rate of its own (or what else is
+to vary), against one of N that differ in their freeze ratio; and their optimisers' steps alone. Both are measured in
+turn, so that what else the machine does meets both: a ratio is the median over `--repeats` pairs.
 """
 
 import argparse
@@ -22,9 +22,16 @@ from cl_runner.methods.method import Method
 from cl_runner.runs.checks import checked
 from cl_runner.runs.training import train_task
 
+# Values from a number above 0 and up to 1.
+VARIED: dict[str, Callable[[float], float]] = {
+    "train.learning_rate": lambda part: 1e-3 * part,
+    "train.task_decay": lambda part: part,
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vary", choices=VARIED, default="train.learning_rate")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
@@ -33,14 +40,16 @@ def main() -> None:
     rows = arguments.rows
     parts = [number / rows for number in range(1, rows + 1)]
     freeze = [["method=global_mask", f"freeze={0.99 * part}"] for part in parts]
-    rates = [["method=global_mask", "freeze=0.5", f"train.learning_rate={1e-3 * part}"] for part in parts]
-    epochs, steps = zip(*map(measures, (freeze, rates)), strict=True)
+    varied = [
+        ["method=global_mask", "freeze=0.5", f"{arguments.vary}={VARIED[arguments.vary](part)}"] for part in parts
+    ]
+    epochs, steps = zip(*map(measures, (freeze, varied)), strict=True)
     print(f"torch {torch.__version__}, {rows} networks, median of {arguments.repeats}")
     for name, (alike, several) in (("epoch", epochs), ("100 steps of the optimiser", steps)):
         pairs = [(seconds(alike), seconds(several)) for _ in range(arguments.repeats + 1)][1:]
         ratio = statistics.median(theirs / ours for ours, theirs in pairs)
         ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{name}: one learning rate {ours:.3f} s, {rows} of them {theirs:.3f} s, ratio {ratio:.3f}")
+        print(f"{name}: one {arguments.vary} {ours:.3f} s, {rows} of them {theirs:.3f} s, ratio {ratio:.3f}")
 
 
 def measures(settings: Sequence[Sequence[str]]) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -53,7 +62,7 @@ def measures(settings: Sequence[Sequence[str]]) -> tuple[Callable[[], None], Cal
     )
     method = Method(stack, configs)
     method.end(0, torch.rand_like(stack.parameters), benchmark.outputs)
-    optimizer = make_optimizer(stack, [config.train for config in configs])
+    optimizer = make_optimizer(stack, [config.train for config in configs], 1)
 
     def epoch() -> None:
         for _ in train_task(stack, method, benchmark, 1, [1], common.train, optimizer=optimizer):

@@ -27,6 +27,7 @@ def test_biases_and_runs_without_l1_are_left_alone() -> None:
     stack = MLPStack((4, 3, 2), "relu", [0, 1])
     layout, parameters = stack.layout, stack.parameters
     part = L1Proximal(stack, [None, L1Settings(5.0, learning_rate=0.1)])
+    part.prepare()
     before = parameters.clone()
     part.on_update()
     for run in range(2):
@@ -43,6 +44,7 @@ def test_value_is_the_l1_norm_of_the_weights() -> None:
     stack = MLPStack((4, 3, 2), "relu", [0, 1])
     layout, parameters = stack.layout, stack.parameters
     part = L1Proximal(stack, [L1Settings(strength, learning_rate=0.1) for strength in (1.0, 5.0)])
+    part.prepare()
     norms = [
         sum(tensor.abs().sum() for name, tensor in layout.named(parameters, run).items() if "weight" in name)
         for run in range(2)

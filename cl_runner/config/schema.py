@@ -83,7 +83,7 @@ class ModelConfig:
 
 
 class Rates(NamedTuple):
-    """The settings of the optimiser that the rows of a stack need not have in common."""
+    """What the optimiser takes in a task, and the rows of a stack need not have in common."""
 
     learning_rate: float
     momentum: float
@@ -100,15 +100,20 @@ class TrainConfig:
     batch_size: int | None = field(metadata=_within(1, _MANY))
     optimizer: str = field(metadata=_one_of("adam", "sgd"))
     learning_rate: float = field(metadata=_within(0, _STRENGTH, open_low=True))
+    task_decay: float = field(metadata=_within(0, 1, open_low=True) | _before(1.0))
     momentum: float = field(metadata=_within(0, 1, open_high=True))
     weight_decay: float = field(metadata=_within(0, _STRENGTH))
     keep_optimizer: bool = field(metadata=_before(False))
     curve_points: int = field(metadata=_within(1, _MANY))
 
-    @property
-    def rates(self) -> Rates:
-        """What may differ within a stack."""
-        return Rates(self.learning_rate, self.momentum, self.weight_decay)
+    def rates(self, task: int) -> Rates:
+        """Of a task, from 0."""
+        return Rates(decayed(self.learning_rate, self.task_decay, task), self.momentum, self.weight_decay)
+
+
+def decayed(learning_rate: float, task_decay: float, task: int) -> float:
+    """The learning rate of a task, from 0."""
+    return learning_rate * task_decay**task
 
 
 @dataclass
@@ -234,6 +239,13 @@ class Config:
         metadata=_one_of("average", "learning", "backward_transfer", "forward_transfer", "average_forgetting")
         | _before("average")
     )
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """What makes neighbours of runs that have most in common: the seed, by which they share samples, and rates, by
+        which they share the tasks before their other settings make a difference.
+        """
+        return self.seed, *self.train.rates(0), self.train.task_decay
 
 
 # What a run may be repeated or taken up again with and still count as the same.

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cl_runner.config.schema import TrainConfig
+from cl_runner.config.schema import Rates, TrainConfig
 from cl_runner.engine.network import Network
 from cl_runner.engine.portions import Portions
 
@@ -39,14 +39,15 @@ class Optimizer(Protocol):
         """One step."""
 
 
-def make_optimizer(stack: Network, configs: Sequence[TrainConfig]) -> Optimizer:
+def make_optimizer(stack: Network, configs: Sequence[TrainConfig], task: int = 0) -> Optimizer:
     """A new optimiser of a stack's parameters, which reads their gradient from the stack.
 
     Args:
         stack: the networks.
         configs: one for each row; they agree in `optimizer`.
+        task: that is trained, from 0.
     """
-    return (Adam if configs[0].optimizer == "adam" else SGD)(stack, configs)
+    return (Adam if configs[0].optimizer == "adam" else SGD)(stack, [config.rates(task) for config in configs])
 
 
 class Adam:
@@ -55,8 +56,8 @@ class Adam:
     Source: Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 1.
     """
 
-    def __init__(self, stack: Network, configs: Sequence[TrainConfig]) -> None:
-        portions = Portions(stack.layout, [config.rates for config in configs], stack.parameters.device)
+    def __init__(self, stack: Network, rates: Sequence[Rates]) -> None:
+        portions = Portions(stack.layout, rates, stack.parameters.device)
         self._rates = portions.rates
         self._parameters, self._gradient = portions.of(stack.parameters), portions.of(stack.gradient)
         self._mean, self._square = (portions.of(torch.zeros_like(stack.parameters)) for _ in range(2))
@@ -108,8 +109,8 @@ class Adam:
 class SGD:
     """Stochastic gradient descent, with momentum v ← μv + g of which the first is the gradient."""
 
-    def __init__(self, stack: Network, configs: Sequence[TrainConfig]) -> None:
-        portions = Portions(stack.layout, [config.rates for config in configs], stack.parameters.device)
+    def __init__(self, stack: Network, rates: Sequence[Rates]) -> None:
+        portions = Portions(stack.layout, rates, stack.parameters.device)
         self._rates = portions.rates
         self._parameters, self._gradient = portions.of(stack.parameters), portions.of(stack.gradient)
         has_momentum = any(rates.momentum for rates in self._rates)

@@ -79,6 +79,7 @@ def idle_settings(config: Config) -> dict[str, str]:
         "benchmark.angles": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "benchmark.max_angle": "" if family == "rotated" else "only benchmark.family=rotated turns images",
         "train.momentum": "" if train.optimizer == "sgd" else "only train.optimizer=sgd has a momentum",
+        "train.task_decay": "" if config.benchmark.tasks > 1 else "with benchmark.tasks=1 there is no second task",
         "train.keep_optimizer": forgotten,
         "fisher.batch_size": "" if fisher.estimator == "batched" else "only fisher.estimator=batched has batches",
     }

@@ -1,10 +1,12 @@
 """L1 sparsity by proximal steps, which make weights exactly zero."""
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from cl_runner.config.schema import decayed
 from cl_runner.methods.part import PROXIMAL, Part
 from cl_runner.methods.settings import L1Settings
 
@@ -19,11 +21,16 @@ def soft_threshold(values: Tensor, threshold: Tensor) -> None:
 
 class L1Proximal(Part):
     """The term λ₁ Σ |w| over each row's weights (biases are free), applied after each optimiser step, from the first
-    task on. The threshold of a step is learning rate · λ₁.
+    task on. The threshold of a step is learning rate · λ₁, the rate being that of the row and the task.
     """
 
     Settings: ClassVar[type] = L1Settings
     order = PROXIMAL
+
+    @classmethod
+    def history(cls, settings: L1Settings, task: int) -> Hashable:
+        """The first task knows no decay."""
+        return settings if task > 0 else (settings.strength, settings.learning_rate)
 
     @classmethod
     def uses_fisher(cls, settings: L1Settings) -> bool:  # noqa: ARG003 (of the protocol)
@@ -42,7 +49,18 @@ class L1Proximal(Part):
             for tensor in layer:
                 if tensor.dim() == 2:
                     tensor.zero_()
-        self._threshold = self.by_parameter("learning_rate") * self._strength
+        self._rate, self._threshold = self.state.rows("learning_rate"), torch.zeros_like(self._strength)
+        # States that were saved before there was a decay do not have it.
+        self.begin(0)
+
+    def begin(self, task: int) -> None:
+        """The task's learning rates."""
+        rates = [decayed(own.learning_rate, own.task_decay, task) if own else 0.0 for own in self.settings]
+        self._rate.copy_(self._rate.new_tensor(rates))
+
+    def prepare(self) -> None:
+        """The thresholds follow from them."""
+        self._threshold.copy_(self.stack.layout.spread(self._rate) * self._strength)
 
     def on_update(self) -> None:
         """Shrink the weights."""

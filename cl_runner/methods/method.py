@@ -38,7 +38,9 @@ def history(config: Config, task: int) -> Hashable:
         if past is not None:
             found.add((name, kind, past))
             significant |= task > 0 and kind.uses_fisher(settings)
-    return config.seed, config.train.rates, frozenset(found), astuple(config.fisher) if significant else None
+    decay = config.train.task_decay if task > 0 else None
+    fisher = astuple(config.fisher) if significant else None
+    return config.seed, config.train.rates(0), decay, frozenset(found), fisher
 
 
 class Method:

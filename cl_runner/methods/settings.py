@@ -29,10 +29,12 @@ class PenaltySettings:
 
 @dataclass(frozen=True)
 class L1Settings:
-    """Of L1 sparsity: λ₁, and the optimiser's learning rate, by which a step's threshold is learning rate · λ₁."""
+    """Of L1 sparsity: λ₁, and what the learning rate of a task is made of, by which a step's threshold is
+    learning rate · λ₁."""
 
     strength: float
     learning_rate: float
+    task_decay: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def parts_of(config: Config) -> dict[str, Choice]:
             ),
         )
     if method.l1_lambda > 0:
-        found["l1"] = Choice(_L1, L1Settings(method.l1_lambda, config.train.learning_rate))
+        found["l1"] = Choice(_L1, L1Settings(method.l1_lambda, config.train.learning_rate, config.train.task_decay))
     if mask := mask_of(config):
         found["mask"] = Choice(_MASK, mask)
     for name, given in method.parts.items():

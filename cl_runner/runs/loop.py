@@ -116,9 +116,8 @@ def _run_stack(
     with clock("write"):
         for config, recorder in zip(configs, recorders, strict=True):
             recorder.tasks(benchmark.described(config.seed))
-    # Runs of one seed side by side, for they share their samples, and among them those of the same rates.
     runs = [RunInStack(*parts) for parts in zip(configs, recorders, states, strict=True)]
-    runs.sort(key=lambda run: (run.config.seed, run.config.train.rates))
+    runs.sort(key=lambda run: run.config.sort_key)
 
     first = states[0].task if states[0] else 0
     heads = share_rows(runs, first)
@@ -140,7 +139,7 @@ def _run_stack(
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        optimizer = make_optimizer(stack, train_settings(runs))
+        optimizer = make_optimizer(stack, train_settings(runs), task)
         training = train_task(
             stack,
             method,

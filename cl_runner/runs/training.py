@@ -113,7 +113,7 @@ def train_task(
     steps = config.iterations or epochs * steps_an_epoch
     epochs = math.ceil(steps / steps_an_epoch)
     sizes = widths(longest, size)
-    optimizer = optimizer or make_optimizer(stack, [config] * stack.layout.rows)
+    optimizer = optimizer or make_optimizer(stack, [config] * stack.layout.rows, task)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:

@@ -28,12 +28,11 @@ class Job:
 def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
     """Divide jobs into stacks of at most `size`, equal for `workers` that each take one at a time.
 
-    Jobs of a stack have in common all that shapes and training schedule depend on. Those of a seed are neighbours,
-    since they share samples, and among them those of the same rates, for they share the tasks before their other
-    settings make a difference.
+    Jobs of a stack have in common all that shapes and training schedule depend on, and neighbours as much else as can
+    be.
     """
     schedules: dict[Hashable, list[Job]] = {}
-    for job in sorted(jobs, key=lambda job: (job.config.seed, job.config.train.rates)):
+    for job in sorted(jobs, key=lambda job: job.config.sort_key):
         # Runs go on together from where they stand, if they stand at the same point.
         schedules.setdefault((_schedule(job.config), position_of(job.directory)), []).append(job)
     stacks = []
@@ -66,7 +65,7 @@ def _schedule(config: Config) -> Hashable:
     benchmark = replace(config.benchmark, name="")
     # Where the seed draws their classes, split tasks differ in size between seeds, and so in the number of steps.
     seed = config.seed if benchmark.family == "split" and benchmark.class_order == "seed" else None
-    train = replace(config.train, learning_rate=0.0, momentum=0.0, weight_decay=0.0)
+    train = replace(config.train, learning_rate=0.0, task_decay=1.0, momentum=0.0, weight_decay=0.0)
     parts = (benchmark, replace(config.model, name=""), train)
     rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots, seed)
     return *(str(astuple(part)) for part in parts), *rest
