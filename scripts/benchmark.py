@@ -74,7 +74,7 @@ def compare_with_the_floor(data_dir: str, repeats: int) -> None:
         "Fisher, empirical, 60,000 samples": fisher("empirical"),
         "Fisher, exact (ten classes), 60,000 samples": fisher("exact"),
         "Fisher, sampled, 60,000 samples": fisher("sampled"),
-        "test on 10,000 samples": lambda: evaluate(stack, benchmark, 1, 2),
+        "test on 10,000 samples": lambda: evaluate(stack, benchmark, [1], 2),
     }
     names = ["floor: the epoch's operations", *work, "Fisher, per-sample autograd, from 2,000 samples"]
     rounds = []

@@ -43,6 +43,7 @@ COMMON = [
     "plots=none",
     "benchmark.tasks=3",
     "benchmark.test_samples=200",
+    "benchmark.validation=null",
     "model.hidden=[9,8]",
     "fisher.samples=40",
 ]

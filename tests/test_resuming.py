@@ -19,7 +19,7 @@ from cl_runner.signals import Pauses
 
 SMALL = [
     "benchmark.tasks=3",
-    "benchmark.train_samples=100",
+    "benchmark.train_samples=110",
     "train.epochs=2",
     "model.hidden=[9,8]",
     "fisher.samples=30",

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cl_runner.cli.show import show_results
 from cl_runner.metrics import continual_metrics
-from cl_runner.runs.evaluation import Score
+from cl_runner.runs.evaluation import Score, Scores
 from cl_runner.runs.progress import TerminalProgress
 from cl_runner.runs.training import Epoch
 from cl_runner.sweeps.jobs import Job
@@ -17,7 +17,7 @@ from cl_runner.sweeps.progress import SweepProgress
 
 ZERO = torch.zeros(1)
 EPOCH = Epoch(2, 2, data_loss=torch.tensor([0.25]), terms={}, diverged=ZERO.bool(), samples=10, seconds=0.1)
-SCORES = [Score(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([10]))] * 3
+SCORES = Scores([Score(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([10]))] * 3, None)
 
 
 def written(console: Console) -> str:

@@ -44,6 +44,10 @@ class Benchmark(Protocol):
     def test(self) -> Split:
         """The samples to test on."""
 
+    @property
+    def validation(self) -> Split | None:
+        """The training samples that are held out from training, to choose settings by; None if there are none."""
+
     def of_streams(self, seeds: Sequence[int]) -> Benchmark:
         """The same benchmark for the streams of these seeds."""
 
@@ -66,19 +70,32 @@ def make_benchmark(
         device: where the samples go.
 
     Raises:
-        DataError: a file is missing, damaged or another one.
+        DataError: a file is missing, damaged or another one, or a task has nothing to hold out.
     """
     if config.family == "regression":
-        return RegressionBenchmark(config, seeds, device=device)
+        return _with_validation(RegressionBenchmark(config, seeds, device=device), config)
     if config.family == "own":
         made: Benchmark = make_own(config, seeds, device)
         absent = [name for name in vars(Benchmark) if not name.startswith("_") and not hasattr(made, name)]
         if absent:
             raise DataError(f"benchmark.target: {config.target} has no {', '.join(absent)}, allowed: a benchmark")
-        return made
-    subset = config.train_samples, config.test_samples
+        return _with_validation(made, config)
+    subset = config.train_samples, config.test_samples, config.validation
     if config.dataset == "arrays":
         dataset = _arrays(str(config.path), config.sha256, *subset)
     else:
         dataset = _dataset(config.dataset, data_dir, *subset)
-    return ImageBenchmark(config, dataset, seeds, device=device)
+    return _with_validation(ImageBenchmark(config, dataset, seeds, device=device), config)
+
+
+def _with_validation(benchmark: Benchmark, config: BenchmarkConfig) -> Benchmark:
+    """The same benchmark; raises `DataError` if a task lacks validation samples that settings ask for."""
+    if config.validation is not None:
+        split = benchmark.validation
+        lacking = [task for task in range(config.tasks) if not split or not all(map(len, split.samples([task])))]
+        if lacking:
+            raise DataError(
+                f"benchmark.validation: got {config.validation}, but task {lacking[0] + 1} has no training sample to "
+                "hold out, allowed: null"
+            )
+    return benchmark

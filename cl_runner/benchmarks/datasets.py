@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from cl_runner.benchmarks.holdout import held_out
 from cl_runner.config.arrays import array_file, read_arrays
 from cl_runner.config.datasets import DATASETS, DatasetInfo
 from cl_runner.config.places import place
@@ -42,18 +43,38 @@ class Samples:
     labels: "torch.Tensor"
     tasks: "torch.Tensor | None" = None
 
+    def taken(self, index: "torch.Tensor") -> "Samples":
+        """Those of these indices."""
+        return Samples(self.inputs[index], self.labels[index], None if self.tasks is None else self.tasks[index])
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test set."""
+    """A training and a test set, and what is held out of the training set, if anything."""
 
     info: DatasetInfo
     train: Samples
     test: Samples
+    validation: Samples | None = None
+
+
+def _dataset(info: DatasetInfo, train: Samples, test: Samples, validation: float | None) -> Dataset:
+    """With a fraction of the training set held out: of each class, and where the data say of which task samples are, of
+    each task.
+    """
+    if validation is None:
+        return Dataset(info, train, test)
+    groups = train.labels if train.tasks is None else train.labels + (1 + train.labels.max()) * train.tasks
+    kept, held = held_out(groups, validation)
+    return Dataset(info, train.taken(kept), test, train.taken(held))
 
 
 def load_dataset(
-    name: str, data_dir: str | Path, train_samples: int | None = None, test_samples: int | None = None
+    name: str,
+    data_dir: str | Path,
+    train_samples: int | None = None,
+    test_samples: int | None = None,
+    validation: float | None = None,
 ) -> Dataset:
     """Read a dataset of images, downloading it into `data_dir` at first use.
 
@@ -63,6 +84,7 @@ def load_dataset(
         train_samples: size of a fixed stratified subset of the training set, which leaves out at least one sample
             for each class; all of it if None.
         test_samples: the same of the test set.
+        validation: fraction of these training samples to be held out from training, the same ones always; none if None.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated or altered.
@@ -70,18 +92,22 @@ def load_dataset(
     splits = _digits() if name == "digits" else _idx_files(name, place("data_dir", str(data_dir)))
     images, labels, test_images, test_labels = splits
     train, test = _samples(images, labels, train_samples), _samples(test_images, test_labels, test_samples)
-    return Dataset(DATASETS[name], train, test)
+    return _dataset(DATASETS[name], train, test, validation)
 
 
 def load_arrays(
-    path: str, sha256: str | None, train_samples: int | None = None, test_samples: int | None = None
+    path: str,
+    sha256: str | None,
+    train_samples: int | None = None,
+    test_samples: int | None = None,
+    validation: float | None = None,
 ) -> Dataset:
     """Read arrays of one's own.
 
     Args:
         path: of an npz file that `cl_runner.config.arrays.array_file` has found right.
         sha256: of its content.
-        train_samples, test_samples: as of `load_dataset`.
+        train_samples, test_samples, validation: as of `load_dataset`.
 
     Raises:
         DataError: the file is not the one with that content.
@@ -92,7 +118,7 @@ def load_arrays(
     arrays = read_arrays(path)
     train = _samples(arrays["x_train"], arrays["y_train"], train_samples, arrays.get("t_train"))
     test = _samples(arrays["x_test"], arrays["y_test"], test_samples, arrays.get("t_test"))
-    return Dataset(found.info, train, test)
+    return _dataset(found.info, train, test, validation)
 
 
 def _samples(

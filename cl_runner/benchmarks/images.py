@@ -97,10 +97,12 @@ class ImageBenchmark:
         self._family = _family(config, dataset, seeds, self.device, dtype)
         mean, deviation = _mean_and_deviation(dataset.train.inputs) if config.normalize else (0.0, dataset.info.scale)
         shift = torch.tensor(-mean / deviation, device=self.device, dtype=dtype)
-        self.train, self.test = (
-            ImageSplit(samples, self._family, self._scenario, len(seeds), shift, 1 / deviation)
-            for samples in (dataset.train, dataset.test)
-        )
+
+        def split(samples: Samples) -> ImageSplit:
+            return ImageSplit(samples, self._family, self._scenario, len(seeds), shift, 1 / deviation)
+
+        self.train, self.test = split(dataset.train), split(dataset.test)
+        self.validation = split(dataset.validation) if dataset.validation else None
 
     def of_streams(self, seeds: Sequence[int]) -> "ImageBenchmark":
         """As `Benchmark.of_streams`."""

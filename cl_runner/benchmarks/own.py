@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_runner.benchmarks.likelihoods import Categorical, Likelihood
 from cl_runner.benchmarks.scenarios import Scenario
-from cl_runner.benchmarks.splits import ArraySplit
+from cl_runner.benchmarks.splits import ArraySplit, Pair, divided
 from cl_runner.config.data import input_shape
 from cl_runner.config.imports import imported
 from cl_runner.config.schema import BenchmarkConfig
@@ -22,7 +22,7 @@ class TaskBenchmark:
 
     Args:
         config: its settings. `tasks`, `classes_per_task` and `input_shape` say what `task` is to give; of what it gives
-            the first `train_samples` and `test_samples` are taken.
+            the first `train_samples` and `test_samples` are taken, and `validation` is held out of the former.
         seeds: of the streams.
         device, dtype: of the samples.
         arguments: of `task`, `benchmark.arguments`.
@@ -82,10 +82,10 @@ class TaskBenchmark:
         return self._scenario.active_outputs(task, seen)
 
     def _put_together(self) -> None:
-        self.train, self.test = (
-            ArraySplit([[getattr(task, split) for task in self._made[seed]] for seed in self.seeds], self._scenario)
-            for split in ("train", "test")
-        )
+        made = [self._made[seed] for seed in self.seeds]
+        self.train = ArraySplit([[task.train for task in tasks] for tasks in made], self._scenario)
+        self.test = ArraySplit([[task.test for task in tasks] for tasks in made], self._scenario)
+        self.validation = ArraySplit.of_held([[task.validation for task in tasks] for tasks in made], self._scenario)
 
     def _task(self, number: int, seed: int) -> "_Task":
         try:
@@ -107,7 +107,7 @@ class TaskBenchmark:
             self._checked(number, seed, inputs[:limit], labels[:limit])
             for (inputs, labels), limit in zip(pairs, limits, strict=True)
         )
-        return _Task(train, test)
+        return _Task(*divided(train, self.config.validation), test)
 
     def _checked(self, number: int, seed: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if inputs.dim() == 0 or not len(inputs) or inputs.shape[1:] != self.input_shape:
@@ -141,8 +141,9 @@ class TaskBenchmark:
 class _Task(NamedTuple):
     """Inputs `(n, D)` and labels `(n,)`."""
 
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: Pair
+    validation: Pair | None
+    test: Pair
 
 
 def check_own(benchmark: BenchmarkConfig) -> Any:

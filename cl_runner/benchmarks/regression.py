@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cl_runner.benchmarks.likelihoods import Gaussian
 from cl_runner.benchmarks.scenarios import Scenario
-from cl_runner.benchmarks.splits import ArraySplit
+from cl_runner.benchmarks.splits import ArraySplit, Pair, divided
 from cl_runner.config.datasets import DATASETS
 from cl_runner.config.schema import BenchmarkConfig
 from cl_runner.engine.seeding import generator
@@ -52,7 +52,11 @@ class RegressionBenchmark:
         sizes = config.train_samples or info.train, config.test_samples or info.test
         sources = [generator(seed, "tasks") for seed in seeds]
         self._scenario = Scenario("domain", self.tasks, self.outputs)
-        self.train, self.test = (self._drawn(size, sources) for size in sizes)
+        train, test = (self._drawn(size, sources) for size in sizes)
+        divisions = [[divided(task, config.validation) for task in tasks] for tasks in train]
+        self.train = ArraySplit([[kept for kept, _ in tasks] for tasks in divisions], self._scenario)
+        self.validation = ArraySplit.of_held([[held for _, held in tasks] for tasks in divisions], self._scenario)
+        self.test = ArraySplit(test, self._scenario)
 
     def of_streams(self, seeds: Sequence[int]) -> "RegressionBenchmark":
         """As `Benchmark.of_streams`."""
@@ -69,7 +73,8 @@ class RegressionBenchmark:
         """As `Benchmark.active_outputs`: the one output."""
         return self._scenario.active_outputs(task, seen)
 
-    def _drawn(self, size: int, sources: Sequence[torch.Generator]) -> ArraySplit:
+    def _drawn(self, size: int, sources: Sequence[torch.Generator]) -> list[list[Pair]]:
+        """The samples of each stream's tasks."""
         drawn = [torch.rand(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
         noise = [torch.randn(self.tasks, size, generator=source, dtype=torch.float64) for source in sources]
         first = torch.arange(self.tasks, dtype=torch.float64)[:, None]
@@ -77,4 +82,4 @@ class RegressionBenchmark:
         y = curve(x) + NOISE * torch.stack(noise)
         x, y = (part.to(self.device, self.dtype) for part in (x, y))
         streams = zip(x[..., None], y, strict=True)
-        return ArraySplit([list(zip(*tasks, strict=True)) for tasks in streams], self._scenario)
+        return [list(zip(*tasks, strict=True)) for tasks in streams]

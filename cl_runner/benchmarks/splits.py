@@ -6,11 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cl_runner.benchmarks.holdout import held_out
 from cl_runner.benchmarks.scenarios import Scenario
 
 
 class Split(Protocol):
-    """The training or the test samples of S streams' tasks, numbered from 0.
+    """The training, the validation or the test samples of S streams' tasks, numbered from 0.
 
     Samples are named by ids, which say of which task they are too; each split has its own.
     """
@@ -62,6 +63,21 @@ class NumberedSplit:
         return masked
 
 
+Pair = tuple[Tensor, Tensor]
+
+
+def divided(samples: Pair, fraction: float | None) -> tuple[Pair, Pair | None]:
+    """A task's inputs `(n, D)` and labels `(n,)` to train on, and those held out: a fraction of each class, or of all
+    where labels are values. None are if the fraction is None.
+    """
+    if fraction is None:
+        return samples, None
+    inputs, labels = samples
+    groups = torch.zeros(len(labels)) if labels.is_floating_point() else labels
+    kept, held = (index.to(labels.device) for index in held_out(groups, fraction))
+    return (inputs[kept], labels[kept]), (inputs[held], labels[held])
+
+
 class ArraySplit(NumberedSplit):
     """Samples that each task of each stream has of its own. Ids are task · size + index.
 
@@ -70,7 +86,7 @@ class ArraySplit(NumberedSplit):
         scenario: says which outputs are whose.
     """
 
-    def __init__(self, given: Sequence[Sequence[tuple[Tensor, Tensor]]], scenario: Scenario) -> None:
+    def __init__(self, given: Sequence[Sequence[Pair]], scenario: Scenario) -> None:
         self._counts = [[len(labels) for _, labels in tasks] for tasks in given]
         super().__init__(max(max(counts) for counts in self._counts), scenario)
         # Room for as many samples of every task, so that a sample's place is told by its stream and its id.
@@ -82,6 +98,12 @@ class ArraySplit(NumberedSplit):
                 every_label[stream, task, : len(labels)] = labels
         self._rows, self._labels = every_input.flatten(0, 2), every_label.flatten(1)
         self._first_row = self._labels.shape[1] * torch.arange(len(given), device=inputs.device)[:, None]
+
+    @classmethod
+    def of_held(cls, given: Sequence[Sequence[Pair | None]], scenario: Scenario) -> "ArraySplit | None":
+        """The split of what `divided` has held out; None if that is nothing."""
+        held = [[pair for pair in tasks if pair] for tasks in given]
+        return cls(held, scenario) if any(held) else None
 
     def samples(self, tasks: Sequence[int]) -> list[Tensor]:
         """As `Split.samples`."""

@@ -58,6 +58,7 @@ class BenchmarkConfig:
     normalize: bool
     train_samples: int | None = field(metadata=_within(1, _MANY))
     test_samples: int | None = field(metadata=_within(1, _MANY))
+    validation: float | None = field(metadata=_within(0, 1, open_low=True, open_high=True) | _before(None))
 
     @property
     def classes(self) -> int:

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-Purpose = Literal["weights", "tasks", "batches", "fisher"]
-_STREAMS: dict[Purpose, int] = {"weights": 0, "tasks": 1, "batches": 2, "fisher": 3}
+Purpose = Literal["weights", "tasks", "batches", "fisher", "validation"]
+_STREAMS: dict[Purpose, int] = {"weights": 0, "tasks": 1, "batches": 2, "fisher": 3, "validation": 4}
 
 
 def generator(seed: int, purpose: Purpose, task: int = 0) -> torch.Generator:

@@ -43,6 +43,14 @@ class RunBenchmark:
         """The test samples of a task; raises `ValueError` if there is no such task."""
         return self._samples(self._benchmark.test, task)
 
+    def validation(self, task: int) -> TaskSamples:
+        """The samples of a task that were held out from training, to choose settings by; raises `ValueError` if there
+        is no such task, or the run held out none.
+        """
+        if self._benchmark.validation is None:
+            raise ValueError("benchmark.validation: the run held out no samples")
+        return self._samples(self._benchmark.validation, task)
+
     def active_outputs(self, task: int, after: int) -> slice:
         """The outputs that compete for samples of `task` after `after` tasks; the prediction is the largest of them."""
         return self._benchmark.active_outputs(self._from_0(task), after)

@@ -18,7 +18,7 @@ from cl_runner.metrics import SCORES, ScoreName, continual_metrics, metric_names
 from cl_runner.results.files import COMPLETE, RECORD, TASKS
 from cl_runner.results.reading import SETTINGS, TABLE, parse_json, read_bytes
 from cl_runner.results.record import HYDRA, Stored, read_stored, settings_of
-from cl_runner.results.tables import Table, columns_of, is_whole, parse_table
+from cl_runner.results.tables import VALIDATION, Table, columns_of, is_whole, parse_table
 
 # Tables have seven digits.
 _EXACT = 2e-6
@@ -26,8 +26,8 @@ _EXACT = 2e-6
 
 @dataclass(frozen=True)
 class Scores:
-    """Test scores of a run: `name` of what, the `matrix` `(T + 1, T)` (row 0 untrained), and its metrics, which are
-    None of a run that is not complete.
+    """Scores of a run over its test samples, or over its validation samples: `name` of what, the `matrix` `(T + 1, T)`
+    (row 0 untrained), and its metrics, which are None of a run that is not complete.
     """
 
     name: ScoreName
@@ -92,10 +92,45 @@ class RunFiles:
     @cached_property
     def scores(self) -> Scores:
         """The test scores, from the table of every test, and the metrics, which are held against them."""
+        return self._scores_of(
+            "", {key: value for key, value in self._metrics.items() if key not in ("format", "validation")}
+        )
+
+    @cached_property
+    def validation(self) -> Scores | None:
+        """The same over the validation samples; None of a run that had none."""
+        if not self._validated:
+            return None
+        found = self._metrics.get("validation", {})
+        if not isinstance(found, dict):
+            raise DamagedError(self.directory / COMPLETE, "validation: no metrics by name")
+        return self._scores_of(VALIDATION, found)
+
+    def _scores_of(self, split: str, metrics: Mapping[str, Any]) -> Scores:
+        name, found = self._score, self._every_test
+        file, values, samples = self.directory / f"{name}.csv", found[f"{split}{name}"], found[f"{split}samples"]
+        if name == "accuracy" and (abs(values * samples - (values * samples).round()) > 1e-6 * samples).any():
+            raise DamagedError(file, f"{split}accuracy: is no share of the samples")
+        tasks = int(found["eval_task"].max())
+        matrix = values.reshape(tasks + 1, tasks)
+        if self.complete:
+            self._hold_against(matrix, name, split, metrics)
+        return Scores(name, matrix, metrics or None)
+
+    @cached_property
+    def _validated(self) -> bool:
+        """Whether there are validation scores: as settings say or, if these cannot be read, the table's header."""
+        if self._known_settings:
+            return self._known_settings.benchmark.validation is not None
+        return VALIDATION.encode() in self.read(f"{self._score}.csv").partition(b"\n")[0]
+
+    @cached_property
+    def _every_test(self) -> Table:
+        """The table of every test, a line for each task after each number of tasks."""
         name = self._score
         file = self.directory / f"{name}.csv"
-        found = parse_table(file, self.read(file.name), columns_of(file.name, name))
-        after, task, values = found["after_task"], found["eval_task"], found[name]
+        found = parse_table(file, self.read(file.name), columns_of(file.name, name, validated=self._validated))
+        after, task = found["after_task"], found["eval_task"]
         tasks = int(task.max(initial=0))
         rows, columns = np.arange(tasks + 1), np.arange(1, tasks + 1)
         if (
@@ -111,14 +146,7 @@ class RunFiles:
         other = kind != "own" and (kind == "regression") != (name == "mse")
         if known and (known.benchmark.tasks != tasks or other):
             raise DamagedError(file, f"it is not of {known.benchmark.tasks} tasks of {known.benchmark.family}")
-        share = values * found["samples"]
-        if name == "accuracy" and (abs(share - share.round()) > 1e-6 * found["samples"]).any():
-            raise DamagedError(file, "accuracy: is no share of the samples")
-        matrix = values.reshape(tasks + 1, tasks)
-        if self.complete:
-            self._hold_against(matrix, name)
-        metrics = self._metrics if self.complete else {}
-        return Scores(name, matrix, {key: value for key, value in metrics.items() if key != "format"} or None)
+        return found
 
     def table(self, name: str) -> dict[str, NDArray[np.float64]]:
         """The columns of a table by its name; `ValueError` if runs have no such table."""
@@ -128,7 +156,8 @@ class RunFiles:
             return found
         known = self._known_settings
         layers = len(known.model.hidden) + 1 if known and known.model.kind == "mlp" else None
-        whole = is_whole(name, found, matrix, layers)
+        matrices = [scores.matrix for scores in (self.scores, self.validation) if scores]
+        whole = is_whole(name, found, matrices, layers)
         if whole and name == f"{score}_matrix.csv":
             whole = np.array_equal(np.stack(list(found.values())[1:], axis=1), matrix[1:])
         if whole and name == "training.csv":
@@ -149,7 +178,8 @@ class RunFiles:
         return {int(task): what for task, what in found.items()}
 
     def _parsed(self, name: str, score: ScoreName, tasks: int) -> dict[str, NDArray[np.float64]]:
-        return parse_table(self.directory / name, self.read(name), columns_of(name, score, tasks, self._parts))
+        columns = columns_of(name, score, tasks, self._parts, validated=self._validated)
+        return parse_table(self.directory / name, self.read(name), columns)
 
     @property
     def _parts(self) -> list[str]:
@@ -193,18 +223,23 @@ class RunFiles:
 
     @cached_property
     def _metrics(self) -> Mapping[str, Any]:
+        """Of a run that is complete."""
         file = self.directory / COMPLETE
+        if not self.complete:
+            return {}
         found = parse_json(file, self._read_metrics)
         if not isinstance(found, dict):
             raise DamagedError(file, "no metrics by name")
         return found
 
-    def _hold_against(self, matrix: NDArray[np.float64], score: ScoreName) -> None:
-        """Raises `DamagedError` if the metrics are not those of the matrix; what is null says nothing."""
-        file, given = self.directory / COMPLETE, self._metrics
+    def _hold_against(
+        self, matrix: NDArray[np.float64], score: ScoreName, split: str, given: Mapping[str, Any]
+    ) -> None:
+        """Raises `DamagedError` if the metrics of a split are not those of its matrix; what is null says nothing."""
+        file = self.directory / COMPLETE
         missing = {*metric_names(score), "per_task"} - given.keys()
         if missing:
-            raise DamagedError(file, f"it has no {', '.join(sorted(missing))}")
+            raise DamagedError(file, f"it has no {', '.join(split + name for name in sorted(missing))}")
         parts = given["per_task"]
         if not isinstance(parts, dict) or not parts.keys() >= set(metric_names(score)):
             raise DamagedError(file, "per_task: a list is missing")
@@ -215,7 +250,7 @@ class RunFiles:
             for value, wanted in ((given[name], right[name]), (parts[name], right_parts[name])):
                 nullable = name in metric_names(score)[2:]
                 if not (value is None and nullable) and not _same(value, wanted, scale):
-                    raise DamagedError(file, f"{name} is not what {score}.csv gives")
+                    raise DamagedError(file, f"{split}{name} is not what {score}.csv gives")
 
 
 def _same(value: Any, wanted: Any, scale: float) -> bool:

@@ -66,11 +66,13 @@ class Run:
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Metrics of continual learning, as `cl_runner.metrics.continual_metrics` defines them."""
-        found = self._files.scores.metrics
+        """Metrics of continual learning, as `cl_runner.metrics.continual_metrics` defines them; under `validation` the
+        same over the validation samples, if there are such.
+        """
+        found, validation = self._files.scores.metrics, self._files.validation
         if found is None:
             raise DamagedError(self.path / COMPLETE, "is missing")
-        return found
+        return {**found, "validation": validation.metrics} if validation else found
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -93,6 +95,13 @@ class Run:
     def matrix(self) -> NDArray[np.float64]:
         """Test scores `(T + 1, T)`: row i after i tasks (0 untrained), column j on task j + 1."""
         return self._files.scores.matrix
+
+    @property
+    def validation_matrix(self) -> NDArray[np.float64] | None:
+        """The same over the validation samples; None of a run that had none. Their metrics are
+        `metrics["validation"]`.
+        """
+        return self._files.validation.matrix if self._files.validation else None
 
     @cached_property
     def learning_curves(self) -> list[dict[str, float]]:

@@ -18,6 +18,9 @@ from cl_runner.results.significance import BIN_WIDTH
 
 Table = Mapping[str, NDArray[np.float64]]
 
+# How columns begin that are of validation samples.
+VALIDATION = "validation_"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -36,23 +39,30 @@ _LOG = Column(-60, 60)
 _LOG_OR_NONE, _SHARE_OR_NONE = Column(-60, 60, empty=True), Column(high=1, empty=True)
 
 
-def columns_of(name: str, score: ScoreName, tasks: float = math.inf, parts: Iterable[str] = ()) -> dict[str, Column]:
+def columns_of(
+    name: str, score: ScoreName, tasks: float = math.inf, parts: Iterable[str] = (), *, validated: bool = False
+) -> dict[str, Column]:
     """The columns of a table by its name, of a run scored by `score`, with at most so many tasks, whose method has
-    `parts` of one's own.
+    `parts` of one's own, and which was tested on validation samples too if it is `validated`.
 
     Raises:
         ValueError: runs have no such table.
     """
     task, value = Column(1, tasks, whole=True), _SHARE if score == "accuracy" else _AMOUNT
+    tested = {score: value, "loss": _LOSS, "samples": Column(1, whole=True)}
+    splits = ("", VALIDATION) if validated else ("",)
     known = {
         f"{score}.csv": {
             "after_task": Column(0, tasks, whole=True),
             "eval_task": task,
-            score: value,
-            "loss": _LOSS,
-            "samples": Column(1, whole=True),
+            **{f"{split}{name}": column for split in splits for name, column in tested.items()},
         },
-        "learning_curves.csv": {"task": task, "epoch": Column(1, whole=True), "eval_task": task, score: value},
+        "learning_curves.csv": {
+            "task": task,
+            "epoch": Column(1, whole=True),
+            "eval_task": task,
+            **{f"{split}{score}": value for split in splits},
+        },
         "training.csv": {
             "task": task,
             "epoch": Column(1, whole=True),
@@ -89,16 +99,18 @@ def columns_of(name: str, score: ScoreName, tasks: float = math.inf, parts: Iter
     return known[name]
 
 
-def is_whole(name: str, found: Table, matrix: NDArray[np.float64], layers: int | None) -> bool:
-    """Whether a table of a run with this matrix of scores `(T + 1, T)` has every line that it is to have, in order.
+def is_whole(name: str, found: Table, matrices: Sequence[NDArray[np.float64]], layers: int | None) -> bool:
+    """Whether a table of a run has every line that it is to have, in order.
 
-    `layers` is their number, None if it is not known.
+    `matrices` `(T + 1, T)` are of its test scores and of its validation scores, if it has such; `layers` is the number
+    of layers, None if it is not known.
     """
+    matrix = matrices[0]
     every_task = np.arange(1, matrix.shape[1] + 1)
     if "after_task" in found:
         return np.array_equal(found["after_task"], every_task)
     if name == "learning_curves.csv":
-        return _curves_are_whole(found, matrix)
+        return _curves_are_whole(found, matrices)
     if name == "significance_histograms.csv":
         return _bins_are_whole(found)
     if name == "training.csv":
@@ -120,15 +132,17 @@ def _lines(found: Table, columns: int) -> list[tuple[float, ...]]:
     return list(zip(*list(found.values())[:columns], strict=True))
 
 
-def _curves_are_whole(found: Table, matrix: NDArray[np.float64]) -> bool:
-    """Whether at each point all tasks so far are tested, and the last point of each task is in the matrix."""
-    task, epoch, tested, score = found.values()
+def _curves_are_whole(found: Table, matrices: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether at each point all tasks so far are tested, and the last point of each task is in the matrices."""
+    task, epoch, tested, *scores = found.values()
     points = [(int(task), epoch) for task, epoch in zip(task[tested == 1], epoch[tested == 1], strict=True)]
     if points != sorted(set(points)) or sum(task for task, _ in points) != len(task):
         return False
     lines = [(task, epoch, number) for task, epoch in points for number in range(1, task + 1)]
     return _lines(found, 3) == lines and all(
-        np.array_equal(score[task == number][-number:], matrix[number, :number]) for number in range(1, len(matrix))
+        np.array_equal(score[task == number][-number:], matrix[number, :number])
+        for score, matrix in zip(scores, matrices, strict=True)
+        for number in range(1, len(matrix))
     )
 
 

@@ -123,7 +123,7 @@ def _check_stops(config: Config) -> None:
                 f"{difference}; {_STOPPED}"
             )
         number += 1
-        state = states_of(stack, method, task, moment)(0, {}, [])
+        state = states_of(stack, method, task, moment)(0, {}, {})
         new = stack.fan_out([0], stack.seeds)
         new.parameters.zero_()
         methods = Method(new, [config])

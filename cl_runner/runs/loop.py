@@ -16,7 +16,7 @@ from cl_runner.results.locks import locked
 from cl_runner.results.record import begin_session
 from cl_runner.results.run import Run
 from cl_runner.runs.clock import Stopwatch, describe_environment
-from cl_runner.runs.evaluation import Score, evaluate
+from cl_runner.runs.evaluation import Scores, evaluate
 from cl_runner.runs.fisher import fisher_diagonals
 from cl_runner.runs.idle_outputs import outputs_in_use
 from cl_runner.runs.overlap import mask_overlaps
@@ -43,7 +43,7 @@ class Progress(Protocol):
     def epoch(self, task: int, tasks: int, epoch: Epoch) -> None:
         """After each epoch of `task`, counted from 1, of `tasks`."""
 
-    def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
+    def task(self, task: int, tasks: int, scores: Scores) -> None:
         """After `task`, with the scores on every task."""
 
 
@@ -110,6 +110,7 @@ def _run_stack(
             state,
             shared=common.benchmark.scenario == "domain",
             parts=list(config.method.parts),
+            validated=benchmark.validation is not None,
         )
         for directory, config, state in zip(directories, configs, states, strict=True)
     ]
@@ -129,7 +130,7 @@ def _run_stack(
     moment = take_up(resumed, stack, method) if resumed else None
     if not resumed:
         with clock("evaluate"):
-            untrained = [evaluate(stack, benchmark, task, seen=0) for task in range(tasks)]
+            untrained = evaluate(stack, benchmark, range(tasks), seen=0)
         for run in runs:
             run.recorder.scores(0, untrained, run.row)
 
@@ -161,10 +162,10 @@ def _run_stack(
             clock.seconds["train"] += epoch.seconds
             with clock("evaluate"):
                 tested = _tested(epoch, number, tasks, common.train.curve_points)
-                scores = [evaluate(stack, benchmark, other, seen=number) for other in tested]
+                scores = evaluate(stack, benchmark, tested, seen=number)
             with clock("write"):
                 for run in runs:
-                    record_epoch(run, number, epoch, scores[:number])
+                    record_epoch(run, number, epoch, scores.first(number))
                 runs = [run for run in runs if not run.recorder.failure]
             progress.epoch(number, tasks, epoch)
             if not runs:

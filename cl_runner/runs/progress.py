@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.console import Console
 from cl_runner.terminal import Bar
 
 if TYPE_CHECKING:
-    from cl_runner.runs.evaluation import Score
+    from cl_runner.runs.evaluation import Scores
     from cl_runner.runs.training import Epoch
 
 
@@ -31,9 +30,9 @@ class TerminalProgress(Bar):
             completed=(task - 1) * epoch.count + epoch.number,
         )
 
-    def task(self, task: int, tasks: int, scores: Sequence[Score]) -> None:
+    def task(self, task: int, tasks: int, scores: Scores) -> None:
         """Without a terminal, print a line."""
         if not self._console.is_terminal:
-            values = " ".join(f"{float(score.score.mean()):.3f}" for score in scores[:task])
+            values = " ".join(f"{float(score.score.mean()):.3f}" for score in scores.test[:task])
             line = f"task {task}/{tasks}: loss {self._loss:.4f}, test scores on the tasks so far {values}"
             self._print(line)

@@ -10,7 +10,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -38,9 +38,9 @@ from cl_runner.results.files import (
 )
 from cl_runner.results.record import FORMAT, complete
 from cl_runner.results.tables import columns_of, short
-from cl_runner.runs.evaluation import Score
+from cl_runner.runs.evaluation import Score, Scores
 from cl_runner.runs.overlap import Overlap
-from cl_runner.runs.state import RunState
+from cl_runner.runs.state import Matrix, RunState
 from cl_runner.runs.task_state import TaskState
 from cl_runner.runs.training import Epoch
 
@@ -66,8 +66,9 @@ class Recorder:
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score; `shared` is whether tasks share their
-    outputs, `parts` are those of one's own in its method. Raises `FileExistsError` if the directory holds a finished
-    run, `StateError` if tables are shorter than `state` has them, or files of earlier tasks damaged.
+    outputs, `parts` are those of one's own in its method, `validated` is whether it has validation scores too. Raises
+    `FileExistsError` if the directory holds a finished run, `StateError` if tables are shorter than `state` has them,
+    or files of earlier tasks damaged.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Recorder:
         *,
         shared: bool = True,
         parts: Sequence[str] = (),
+        validated: bool = False,
     ) -> None:
         self.directory, self.score, self.shared = directory, score, shared
         self.failure: str | None = None
@@ -90,9 +92,11 @@ class Recorder:
         # One that is damaged.
         (directory / COMPLETE).unlink(missing_ok=True)
         self.matrix = np.full((tasks + 1, tasks), np.nan)
+        self.validation_matrix = self.matrix.copy() if validated else None
         self._epochs: list[list[Any]] = []
         self._terms = ("penalty", "l1", *parts)
-        self._columns = {name: list(columns_of(name, score, parts=parts)) for name in (*_TABLES, f"{score}.csv")}
+        names = [*_TABLES, f"{score}.csv"]
+        self._columns = {name: list(columns_of(name, score, parts=parts, validated=validated)) for name in names}
         if state:
             self._go_on(state)
         else:
@@ -135,7 +139,9 @@ class Recorder:
                     f"{file} is damaged or gone: delete {self.directory / STATE} to start the run anew"
                 ) from error
         (self.directory / FAILED).unlink(missing_ok=True)
-        self.matrix[:] = state.matrix
+        self.matrix[:] = state.matrices["test"]
+        if self.validation_matrix is not None:
+            self.validation_matrix[:] = state.matrices["validation"]
         for name, length in state.tables.items():
             os.truncate(self.directory / name, length)
 
@@ -154,17 +160,13 @@ class Recorder:
         changed, self._unsynced = self._unsynced, set()
         return changed
 
-    def scores(self, after_task: int, scores: Sequence[Score], row: int) -> None:
-        """A row of the matrix: the scores on every task after `after_task` tasks."""
-        for task, score in enumerate(scores):
-            self.matrix[after_task, task] = score.score[row]
-        self._append(
-            f"{self.score}.csv",
-            (
-                [after_task, number, short(score.score[row]), short(score.loss[row]), int(score.samples[row])]
-                for number, score in enumerate(scores, 1)
-            ),
-        )
+    def scores(self, after_task: int, scores: Scores, row: int) -> None:
+        """A row of the matrices: the scores on every task after `after_task` tasks."""
+        for matrix, of_split in ((self.matrix, scores.test), (self.validation_matrix, scores.validation)):
+            if matrix is not None and of_split is not None:
+                matrix[after_task] = [float(score.score[row]) for score in of_split]
+        lines = ([field for score in of_task for field in _fields(score, row)] for of_task in _by_task(scores))
+        self._append(f"{self.score}.csv", ([after_task, number, *line] for number, line in enumerate(lines, 1)))
 
     def epoch(self, task: int, epoch: Epoch, row: int) -> None:
         """Loss terms and speed of an epoch; the seconds of a stack are shared out evenly among its rows."""
@@ -181,11 +183,11 @@ class Recorder:
         self._append("training.csv", self._epochs)
         self._epochs.clear()
 
-    def curve_point(self, task: int, epoch: int, scores: Sequence[Score], row: int) -> None:
-        """Test score on the tasks so far, in the course of training `task`."""
-        if scores:
-            rows = ([task, epoch, number, short(score.score[row])] for number, score in enumerate(scores, 1))
-            self._append("learning_curves.csv", rows)
+    def curve_point(self, task: int, epoch: int, scores: Scores, row: int) -> None:
+        """Scores on the tasks so far, in the course of training `task`."""
+        if scores.test:
+            lines = ([short(score.score[row]) for score in of_task] for of_task in _by_task(scores))
+            self._append("learning_curves.csv", ([task, epoch, number, *line] for number, line in enumerate(lines, 1)))
 
     def task(self, state: TaskState) -> None:
         """Write the state after a task."""
@@ -206,9 +208,18 @@ class Recorder:
         self._table("mask_overlap.csv", list(columns_of("mask_overlap.csv", self.score)), rows)
 
     @property
+    def matrices(self) -> dict[str, Matrix]:
+        """The scores so far by split."""
+        found = {"test": self.matrix, "validation": self.validation_matrix}
+        return {split: matrix.tolist() for split, matrix in found.items() if matrix is not None}
+
+    @property
     def metrics(self) -> dict[str, Any]:
-        """Of the whole matrix, once it is whole."""
-        return continual_metrics(self.matrix, self.score, shared=self.shared)
+        """Of the whole matrices, once they are whole."""
+        found = continual_metrics(self.matrix, self.score, shared=self.shared)
+        if self.validation_matrix is None:
+            return found
+        return found | {"validation": continual_metrics(self.validation_matrix, self.score, shared=self.shared)}
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Complete the run's record, then write the metrics: from here on the run is complete."""
@@ -244,6 +255,15 @@ class Recorder:
         with naming(self.directory / name), (self.directory / name).open("a", newline="") as file:
             csv.writer(file).writerows(rows)
         self._unsynced.add(self.directory / name)
+
+
+def _by_task(scores: Scores) -> Iterator[tuple[Score, ...]]:
+    """The scores on each task, over one split after the other."""
+    return zip(*filter(None, (scores.test, scores.validation)), strict=True)
+
+
+def _fields(score: Score, row: int) -> list[float | str]:
+    return [short(score.score[row]), short(score.loss[row]), int(score.samples[row])]
 
 
 def _as_json(content: Mapping[str, Any]) -> bytes:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from cl_runner.engine.network import Network
 from cl_runner.methods.method import Method
-from cl_runner.runs.state import RunState
+from cl_runner.runs.state import Matrix, RunState
 from cl_runner.runs.training import Moment
 
 
 def states_of(
     stack: Network, method: Method, task: int, moment: Moment | None
-) -> Callable[[int, Mapping[str, int], Sequence[Sequence[float]]], RunState]:
+) -> Callable[[int, Mapping[str, int], Mapping[str, Matrix]], RunState]:
     """The states of a stack's runs, by row, lengths of a run's tables, and its scores so far.
 
     Args:
@@ -33,7 +33,7 @@ def states_of(
         own = {f"parts.{name}": values.cpu() for name, values in method.state_of(row).items()}
         return own | {name: stack.layout.vector(buffer, row) for name, buffer in buffers.items()}
 
-    def state_of(row: int, tables: Mapping[str, int], matrix: Sequence[Sequence[float]]) -> RunState:
+    def state_of(row: int, tables: Mapping[str, int], matrices: Mapping[str, Matrix]) -> RunState:
         stream = stack.streams.index(stack.seeds[row])
         return RunState(
             task=task,
@@ -41,7 +41,7 @@ def states_of(
             step=moment.step if moment else 0,
             count=moment.count if moment else 0,
             tables=dict(tables),
-            matrix=matrix,
+            matrices=matrices,
             vectors=vectors_of(row),
             generator=moment.generators[stream] if moment else None,
             losses=losses[row],

@@ -14,7 +14,7 @@ from cl_runner.output import warn
 from cl_runner.results.figures import draw_figures
 from cl_runner.results.files import sync
 from cl_runner.results.run import Run
-from cl_runner.runs.evaluation import Score
+from cl_runner.runs.evaluation import Scores
 from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import states_of
 from cl_runner.runs.state import RunState, save_states
@@ -87,12 +87,12 @@ def save(runs: Sequence[RunInStack], task: int, stack: Network, method: Method, 
     tables = [run.recorder.tables() for run in runs]
     sync(path for run in runs for path in run.recorder.written())
     save_states(
-        (run.recorder.directory, made(run.row, lengths, run.recorder.matrix.tolist()), run.config)
+        (run.recorder.directory, made(run.row, lengths, run.recorder.matrices), run.config)
         for run, lengths in zip(runs, tables, strict=True)
     )
 
 
-def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Sequence[Score]) -> None:
+def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Scores) -> None:
     """Write what an epoch of `task` cost, and the scores after it; a run whose loss diverged has failed."""
     if epoch.diverged[run.row]:
         run.recorder.fail(divergence(task, epoch, run.row, run.config))

@@ -19,7 +19,9 @@ from cl_runner.errors import StateError
 from cl_runner.methods.acting import acting_settings
 from cl_runner.results.files import STATE, has_state, write_durably
 
-_FORMAT = 3
+_FORMAT = 4
+
+Matrix = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class RunState:
     `vectors` are "parameters" `(P,)`, the optimiser's "optimizer.NAME" `(P,)`, and what the method's parts keep,
     "parts.PART.NAME". `count` is the number of the optimiser's steps. `generator` is the state of the generator of the
     samples' order before the epoch, None before the first; `losses` those of the epoch's samples so far. `tables` are
-    the lengths in bytes of what is recorded, `matrix` `(T + 1, T)` the scores so far.
+    the lengths in bytes of what is recorded, `matrices` `(T + 1, T)` the scores so far by split, `test` and, if the run
+    has such samples, `validation`.
     """
 
     task: int
@@ -37,7 +40,7 @@ class RunState:
     step: int
     count: int
     tables: Mapping[str, int]
-    matrix: Sequence[Sequence[float]]
+    matrices: Mapping[str, Matrix]
     vectors: Mapping[str, Tensor]
     generator: Tensor | None
     losses: Tensor
