@@ -49,7 +49,7 @@ class Digits(ImageBenchmark):
 
     def __init__(self, config: BenchmarkConfig, seeds: Sequence[int], device: str, *, samples: int = 60) -> None:
         own = BenchmarkConfig(**(vars(config) | {"family": "permuted"}))
-        super().__init__(own, load_dataset("digits", "", samples, 60), seeds, device=device)
+        super().__init__(own, load_dataset("digits", "", samples, 60, config.validation), seeds, device=device)
 
 
 class Empty(TaskBenchmark):

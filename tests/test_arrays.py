@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def made(config: Config) -> Benchmark:
-    return make_benchmark(config.benchmark, config.data_dir, [config.seed], "cpu")
+    """With nothing held out."""
+    return make_benchmark(replace(config.benchmark, validation=None), config.data_dir, [config.seed], "cpu")
 
 
 def samples(benchmark: Benchmark, task: int, split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,7 +23,13 @@ from cl_runner.runs.loop import run_stack
 __all__ = ["cl_run"]
 
 WAVES = ["benchmark=own", "benchmark.target=own_data.Waves", "benchmark.input_shape=[6]", "benchmark.tasks=3"]
-WAVES += ["benchmark.classes_per_task=3", "model.hidden=[8]", "train.epochs=2", "train.batch_size=16"]
+WAVES += [
+    "benchmark.classes_per_task=3",
+    "benchmark.validation=null",
+    "model.hidden=[8]",
+    "train.epochs=2",
+    "train.batch_size=16",
+]
 
 
 @pytest.mark.parametrize("scenario", ["domain", "task", "class"])

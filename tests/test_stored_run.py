@@ -63,7 +63,7 @@ def test_what_it_did_not_know_is_what_runs_had_before() -> None:
 
 def test_a_report_takes_it_in_beside_a_new_run(cl_run: Runner, tmp_path: Path) -> None:
     shutil.copytree(STORED, tmp_path / "stored")
-    assert cl_run(*AS_STORED, "seed=1", "plots=none", "hydra.run.dir=new")[0] == 0
+    assert cl_run(*AS_STORED, "benchmark.validation=null", "seed=1", "plots=none", "hydra.run.dir=new")[0] == 0
     assert main([str(tmp_path)]) == 0
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert [Path(directory).name for directory in runs["directory"]] == ["new", "stored"]

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -118,7 +118,10 @@ def load_arrays(
     arrays = read_arrays(path)
     train = _samples(arrays["x_train"], arrays["y_train"], train_samples, arrays.get("t_train"))
     test = _samples(arrays["x_test"], arrays["y_test"], test_samples, arrays.get("t_test"))
-    return _dataset(found.info, train, test, validation)
+    dataset = _dataset(found.info, train, test, validation)
+    whole = not dataset.train.inputs.is_floating_point()
+    scale = float(dataset.train.inputs.max() or 1) if whole else 1.0
+    return replace(dataset, info=replace(found.info, scale=scale))
 
 
 def _samples(

@@ -80,8 +80,7 @@ def _known(file: Path, _: tuple[int, int]) -> ArrayFile:
     tasks = _count(arrays, "t", "task ids") if "t_train" in arrays else 0
     x = arrays["x_train"]
     shape = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:]
-    scale = float(x.max() or 1) if x.dtype.kind == "u" else 1.0
-    info = DatasetInfo(len(x), len(arrays["x_test"]), shape, scale, classes)
+    info = DatasetInfo(len(x), len(arrays["x_test"]), shape, 1.0, classes)
     smallest = [int(_counts(arrays[f"y_{split}"]).min()) for split in _SPLITS]
     return ArrayFile(info, sha256, tasks, (smallest[0], smallest[1]))
 

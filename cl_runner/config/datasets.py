@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a dataset before it is read; `shape` is of an input. A curve has no classes, but an output."""
+    """What is known of a dataset before it is read; `shape` is of an input, `scale` its largest number, of arrays known
+    once they are divided. A curve has no classes, but an output.
+    """
 
     train: int
     test: int
