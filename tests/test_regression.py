@@ -134,7 +134,7 @@ def test_files_are_named_after_the_score(run: Run) -> None:
         "forward_transfer",
         "average_forgetting",
     }
-    assert {"task", "epoch", "eval_task", "mse"} == set(run.learning_curves[0])
+    assert {"task", "epoch", "eval_task", "mse", "validation_mse"} == set(run.learning_curves[0])
 
 
 def test_the_matrix_is_of_mean_squared_errors(run: Run) -> None:
