@@ -17,7 +17,7 @@ from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.benchmarks.holdout import held_out
 from cl_runner.benchmarks.own import TaskBenchmark
 from cl_runner.config.schema import Config
-from cl_runner.errors import DamagedError, DataError
+from cl_runner.errors import ConfigError, DamagedError, DataError
 from cl_runner.results.record import complete
 from cl_runner.results.run import Run, load_run
 from cl_runner.runs.loop import run_stack
@@ -197,6 +197,24 @@ def test_a_task_with_nothing_to_hold_out_is_refused(
     with pytest.raises(DataError, match=r"^benchmark.validation: got 0.1, but task 2 has no .* allowed: null$"):
         trained(tmp_path / "refused", make_config(*settings))
     trained(tmp_path / "taken", make_config(*settings, "benchmark.validation=null"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["benchmark.validation=0"], "got 0.0, allowed: a number above 0, below 1, or null"),
+        (["benchmark.validation=1"], "got 1.0, allowed: a number above 0, below 1, or null"),
+        (["benchmark.train_samples=19"], "got 0.1 with 19 training samples, allowed: null, or at least 20 samples"),
+        (
+            ["benchmark=regression", "benchmark.train_samples=1"],
+            "got 0.1 with 1 training samples, allowed: null, or at least 2 samples",
+        ),
+    ],
+)
+def test_what_is_refused(settings: list[str], words: str, make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(*settings)
+    assert str(caught.value) == f"benchmark.validation: {words}"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Range:
     def __str__(self) -> str:
         low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
         if self.open_low:
-            return f"above {low}, at most {high}"
+            return f"above {low}, {'below' if self.open_high else 'at most'} {high}"
         return f"from {low} to {'below ' * self.open_high}{high}"
 
 

@@ -57,6 +57,7 @@ def _check_benchmark(benchmark: BenchmarkConfig) -> None:
             f"benchmark.classes_per_task: got {benchmark.classes_per_task}, allowed: {info.classes}, or null "
             f"(each {family} task {what})"
         )
+    _check_validation(benchmark, info)
     if family != "regression":
         _check_subsets(benchmark, info)
     elif benchmark.scenario != "domain":
@@ -109,6 +110,15 @@ def _check_split(benchmark: BenchmarkConfig, info: DatasetInfo) -> None:
             f"benchmark.class_order: got {order} with benchmark.tasks={benchmark.tasks} and "
             f"benchmark.classes_per_task={each}, allowed: at least {used} classes, each "
             f"from 0 to {info.classes - 1}"
+        )
+
+
+def _check_validation(benchmark: BenchmarkConfig, info: DatasetInfo) -> None:
+    samples = benchmark.train_samples or info.train
+    if benchmark.validation is not None and samples < 2 * info.classes:
+        raise ConfigError(
+            f"benchmark.validation: got {benchmark.validation} with {samples} training samples, allowed: null, or at "
+            f"least {2 * info.classes} samples"
         )
 
 
