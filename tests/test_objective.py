@@ -72,19 +72,23 @@ def test_what_is_better() -> None:
 
 
 @pytest.mark.filterwarnings(OUTLIVES)
-@pytest.mark.parametrize("launcher", MINE)
-def test_every_launcher_returns_it(launcher: str, cl_run: Runner, returned: list[JobReturn], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("launcher", "held_out"), [*((name, "0.5") for name in MINE), ("stacked", "null")])
+def test_every_launcher_returns_it(
+    launcher: str, held_out: str, cl_run: Runner, returned: list[JobReturn], tmp_path: Path
+) -> None:
     # The second and the third differ in nothing that acts.
-    jobs = ["method=global_mask,finetune", "freeze=0.5,0.9", "objective=learning"]
+    jobs = ["method=global_mask,finetune", "freeze=0.5,0.9", f"benchmark.validation={held_out}", "objective=learning"]
     assert cl_run("-m", *MINE[launcher], "hydra.sweep.dir=sweep", *jobs, *QUICK)[0] == 0
     stacked = launcher != "basic"
     runs = [load_run(tmp_path / "sweep" / str(number)) for number in ((0, 1, 2, 2) if stacked else range(4))]
-    assert [job.return_value for job in returned] == [run.metrics["learning_accuracy"] for run in runs]
+    metrics = [run.metrics.get("validation", run.metrics) for run in runs]
+    assert all((mine is run.metrics) == (held_out == "null") for mine, run in zip(metrics, runs, strict=True))
+    assert [job.return_value for job in returned] == [mine["learning_accuracy"] for mine in metrics]
     if stacked:
         # Those that were finished before have a value too, by what is asked for now.
         jobs[-1] = "objective=backward_transfer"
         assert cl_run("-m", *MINE[launcher], "hydra.sweep.dir=sweep", *jobs, *QUICK)[0] == 0
-        assert [job.return_value for job in returned] == [run.metrics["backward_transfer"] for run in runs]
+        assert [job.return_value for job in returned] == [mine["backward_transfer"] for mine in metrics]
 
 
 @pytest.mark.filterwarnings(OUTLIVES)

@@ -35,7 +35,7 @@ COMMANDS = {
     "seed=range(0,3)": "seed: got range(0,3), allowed: an integer",
     "model.hidden.a=3": "model.hidden.a: got 3 (invalid literal for int()",
     # Hydra: its own settings.
-    "hydra.nosuch=1": "hydra.nosuch: unknown setting, allowed: defaults, mode, searchpath, run",
+    "hydra.nosuch=1": "hydra.nosuch: unknown setting, allowed: mode, searchpath, run",
     "hydra.run.nosuch=1": "hydra.run.nosuch: unknown setting, allowed: dir",
     "hydra.mode=nosuch": "hydra.mode: got nosuch, allowed: one of RUN, MULTIRUN, or null",
     "hydra.job.chdir=maybe": "hydra.job.chdir: got maybe, allowed: true or false",

@@ -24,6 +24,7 @@ from cl_runner.cli.check import check
 from cl_runner.cli.start import CheckBeforeStart, leave
 from cl_runner.collector import without_collector
 from cl_runner.config.hydra_internals import parse_options
+from cl_runner.config.optuna_preset import suited_optuna
 from cl_runner.config.overrides import with_entry, with_home
 from cl_runner.config.presets import MAIN, config_dir
 from cl_runner.config.refusals import told
@@ -43,7 +44,6 @@ from cl_runner.errors import (
     from_system,
 )
 from cl_runner.methods.acting import unused_settings
-from cl_runner.metrics import objective
 from cl_runner.output import harmless, lost_output, shield, warn
 from cl_runner.results.files import LOG, mark_failed, metrics_in
 from cl_runner.results.record import taken_up_by_others
@@ -68,6 +68,8 @@ def run(composed: DictConfig, started: float | None) -> float | None:
         RunError: why a job of a sweep failed, which was told. Hydra goes on with the others.
         EndingError: with the reason why a run on its own failed.
     """
+    from cl_runner.metrics import objective
+
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -137,7 +139,8 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
     try:
         _order_options()
         try:
-            hydra.main(str(config_dir()), "config", **MAIN)(task)()
+            with suited_optuna():
+                hydra.main(str(config_dir()), "config", **MAIN)(task)()
         except Exception:
             leave_if_told()
             raise

@@ -77,7 +77,7 @@ class CheckBeforeStart(Callback):
         try:
             check_ranges(config, Config)
             check_parts(config.method.parts)
-            check_sweeper(config.hydra.sweeper)
+            check_sweeper(config)
             skips_finished = check_launcher(config.hydra.launcher, Path(config.hydra.sweep.dir))
             launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
             check_cores(config, here=not launcher.endswith("SlurmLauncher"))

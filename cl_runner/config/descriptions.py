@@ -29,7 +29,7 @@ def describe(key: str, owner: type | None = None) -> str:
 
     Args:
         key: of a run, of Hydra (`hydra.run.dir`, or a group `hydra/launcher`), or of a sweep's launcher or sweeper.
-        owner: of a launcher's setting, or of a part's of one's own, the dataclass of its settings.
+        owner: of a launcher's or sweeper's setting, or of a part's of one's own, the dataclass that it is in.
     """
     key = key.replace("/", ".")
     prefix, schema = _schema(key, owner)
@@ -49,10 +49,13 @@ def is_known(key: str, owner: type | None = None) -> bool:
 
 def _schema(key: str, owner: type | None) -> tuple[str, type]:
     """The dataclass that says what `key` allows, and the part of `key` that leads to it."""
+    if key.startswith(("hydra.launcher.", "hydra.sweeper.")) and is_dataclass(owner):
+        # Those of others have groups.
+        return key.rpartition(".")[0] + ".", owner
     if key.startswith("hydra.launcher."):
-        return "hydra.launcher.", owner if is_dataclass(owner) else next(iter(LAUNCHERS.values()))
+        return "hydra.launcher.", next(iter(LAUNCHERS.values()))
     if key.startswith("hydra.sweeper."):
-        return "hydra.sweeper.", owner if is_dataclass(owner) else SweeperConfig
+        return "hydra.sweeper.", SweeperConfig
     if key.startswith("method.parts.") and key.count(".") > 2 and is_dataclass(owner):
         return ".".join(key.split(".")[:3]) + ".", owner
     if key.startswith("hydra."):
@@ -67,7 +70,7 @@ def _described(names: list[str], schema: Any, prefix: str) -> str:
         owner = get_type_hints(owner).get(group)
         if not is_dataclass(owner):
             return _described(groups[: number + 1], schema, prefix)
-    hints = {name: kind for name, kind in get_type_hints(owner).items() if not name.startswith("_")}
+    hints = {name: kind for name, kind in get_type_hints(owner).items() if name[0] != "_" and name != "defaults"}
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=1)
         hint = f" (did you mean {prefix}{'.'.join([*groups, near[0]])}?)" if near else ""

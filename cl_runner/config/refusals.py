@@ -5,6 +5,7 @@ is provoked in `tests/test_refusals.py`.
 """
 
 import re
+from dataclasses import fields, is_dataclass
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import (
@@ -14,6 +15,7 @@ from hydra.errors import (
     OverrideParseException,
     SearchPathException,
 )
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -31,6 +33,10 @@ from cl_runner.config.overrides import quoted
 from cl_runner.config.whereabouts import PRIMARY, is_about_settings, place_of
 from cl_runner.errors import ConfigError, RunError, from_system
 
+# Of what Hydra makes an object of.
+_TARGET = "_target_"
+# A preset of another package, which may not be here.
+_OPTUNA = "hydra/sweeper/optuna"
 _SETTINGS = "settings as key=value"
 _NAME = re.compile(r"[+~]{0,2}[\w$-]+(?:[./][\w$-]+)*(?:@[\w.$-]*)?", re.ASCII)
 # Words of `ConfigCompositionException` that has no cause with attributes, and what to say then.
@@ -157,7 +163,8 @@ def _not_found(error: MissingConfigException) -> str:
     group, _, given = missing.rpartition("/")
     if error.options:
         options = [option for option in error.options if not option.endswith("_schema")]
-        return f"{group}: got '{given}'{place}, allowed: one of {', '.join(options)}"
+        hint = "; the other needs: pip install cl-runner[optuna]" if missing == _OPTUNA else ""
+        return f"{group}: got '{given}'{place}, allowed: one of {', '.join(options)}{hint}"
     if not missing:
         return f"--config-path: {_reason(error)}"
     if not place:
@@ -191,20 +198,20 @@ def _of_field(said: OmegaConfBaseException, text: str, error: BaseException, fie
     if not override:
         preset = preset or _within(error)
     # Of a list the entry does not matter: it is named by what it holds.
-    key = str(said.full_key or "").partition("[")[0] or (override[1] if override else field)
+    key, owner = str(said.full_key or "").partition("[")[0] or (override[1] if override else field), said.object_type
     if override and not (key.startswith(override[1]) or override[1].startswith(key)):
         # What is told of lies within the value.
-        key = override[1]
+        key, owner = override[1], None
     reason = _reason(said)
     if not key:
         return f"{preset.strip(' (in)') or 'settings'}: {reason}, allowed: settings, each under the name of its group"
-    allowed = describe(key, said.object_type)
+    allowed = _of_a_base(said) or describe(key, owner)
     if isinstance(said, (InterpolationResolutionError, GrammarParseError)):
         return f"{key}: {reason}{preset}, allowed: {allowed}"
     if isinstance(said, (ConfigAttributeError, ConfigKeyError, KeyValidationError)):
         if said.object_type is dict:
             return f"{key}: there is no such entry{preset}, allowed: +{key}=VALUE, which adds one"
-        known = is_known(key, said.object_type)
+        known = is_known(key, owner)
         group, _, name = key.partition(".")
         # It is what comes of a preset that does not say that it sets more than its group.
         hint = "; '# @package _global_' as its first line" if preset and group != "hydra" and is_known(name) else ""
@@ -213,6 +220,18 @@ def _of_field(said: OmegaConfBaseException, text: str, error: BaseException, fie
         return f"{key}: cannot be taken out by ~, allowed: {allowed}"
     given = override[2] if override else "" if said.value is None else said.value
     return f"{key}: got {given if given != '' else 'nothing'}{preset}, allowed: {allowed}"
+
+
+def _of_a_base(said: OmegaConfBaseException) -> str:
+    """What is allowed of settings of which OmegaConf knows a base class alone, as of those of a sampler; else empty."""
+    owner, parent = said.object_type, said.parent_node
+    if not (is_dataclass(owner) and isinstance(parent, DictConfig)) or {item.name for item in fields(owner)} != {
+        _TARGET
+    }:
+        return ""
+    if isinstance(said, (ConfigAttributeError, ConfigKeyError)):
+        return ", ".join(str(name) for name in parent if name != _TARGET)
+    return f"what {parent[_TARGET]} takes"
 
 
 def _said(words: str, found: dict[str, str], place: str) -> str:

@@ -220,6 +220,15 @@ class SweeperConfig:
 
 
 @dataclass
+class OptunaConfig:
+    """What of the settings of `hydra/sweeper=optuna`, another package's, is not any number."""
+
+    n_trials: int = field(metadata=_within(1, _MANY))
+    n_jobs: int = field(metadata=_within(1, _MANY))
+    max_failure_rate: float = field(metadata=_within(0, 1))
+
+
+@dataclass
 class Config:
     """All settings of one run."""
 

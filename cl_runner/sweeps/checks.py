@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from cl_runner.config.descriptions import describe
 from cl_runner.config.ranges import check_ranges
-from cl_runner.config.schema import LAUNCHERS, SlurmLauncherConfig, SweeperConfig
+from cl_runner.config.schema import LAUNCHERS, OptunaConfig, SlurmLauncherConfig, SweeperConfig
 from cl_runner.errors import ConfigError
 
 _LAUNCHER, _SWEEPER = "hydra.launcher", "hydra.sweeper"
@@ -42,12 +42,46 @@ def check_launcher(settings: DictConfig, sweep: Path) -> bool:
     return True
 
 
-def check_sweeper(settings: DictConfig) -> None:
-    """Raises `ConfigError` if batches are of no size, or grids are not overrides by the names of grids."""
-    # What is no sweeper at all Hydra refuses; one of its own has no grids.
-    if not isinstance(settings, DictConfig) or not settings._target_.endswith(("GridSweeper", "BasicSweeper")):
+def check_sweeper(config: DictConfig) -> None:
+    """Whether the sweeper of a sweep has settings that it can do with.
+
+    Raises:
+        ConfigError: batches are of no size, or grids are not overrides by the names of grids; or one that searches is
+            not told what runs are worth, or would look for the worst.
+    """
+    settings = config.hydra.sweeper
+    # What is no sweeper at all Hydra refuses.
+    if not isinstance(settings, DictConfig):
+        return
+    if not settings._target_.endswith(("GridSweeper", "BasicSweeper")):
+        _check_search(config)
         return
     check_ranges(settings, SweeperConfig, f"{_SWEEPER}.")
+    # Hydra's own has no grids.
     grids = settings.get("grids") or {}
     if not all(isinstance(grid, DictConfig) for grid in grids.values()):
         raise ConfigError(f"{_SWEEPER}.grids: got {grids}, allowed: {describe(f'{_SWEEPER}.grids')}")
+
+
+def _check_search(config: DictConfig) -> None:
+    settings = config.hydra.sweeper
+    if config.hydra.launcher.get("wait") is False:
+        raise ConfigError(
+            f"{_LAUNCHER}.wait: got false, allowed: true, as what is tried next rests on what runs return"
+        )
+    if not settings._target_.endswith("OptunaSweeper"):
+        return
+    # A command that asks for help needs no NumPy.
+    from cl_runner.metrics import ScoreName, less_is_better
+
+    check_ranges(settings, OptunaConfig, f"{_SWEEPER}.")
+    directions = ["minimize", "maximize"]
+    # What a benchmark of one's own is scored by is its own matter.
+    if config.benchmark.family != "own" or config.objective not in ("average", "learning"):
+        score: ScoreName = "mse" if config.benchmark.family == "regression" else "accuracy"
+        directions = ["minimize" if less_is_better(config.objective, score) else "maximize"]
+    if settings.direction not in directions:
+        raise ConfigError(
+            f"{_SWEEPER}.direction: got {settings.direction} with objective={config.objective} and "
+            f"benchmark={config.benchmark.name}, allowed: {' or '.join(directions)}"
+        )
