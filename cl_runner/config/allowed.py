@@ -89,6 +89,23 @@ class Words:
 
 
 @dataclass(frozen=True)
+class InStep:
+    """A list of lists of settings, none of which is there twice."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is allowed."""
+        if not isinstance(value, Sequence) or not all(
+            isinstance(group, Sequence) and not isinstance(group, str) and len(group) > 1 for group in value
+        ):
+            return False
+        keys = [key for group in value for key in group]
+        return all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys)
+
+    def __str__(self) -> str:
+        return "of lists of two settings or more, none twice, as in [[train.epochs,train.learning_rate]]"
+
+
+@dataclass(frozen=True)
 class DottedName:
     """What something is imported by."""
 

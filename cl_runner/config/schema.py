@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple, get_type_hints
 
-from cl_runner.config.allowed import Choice, DottedName, EachOf, PlainData, Range, WordOrClasses, Words
+from cl_runner.config.allowed import Choice, DottedName, EachOf, InStep, PlainData, Range, WordOrClasses, Words
 
 # Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
 _MANY = 10_000_000
@@ -217,6 +217,7 @@ class SweeperConfig:
             "words": "names of grids, each with its overrides, as in {masks: {method: global_mask, freeze: '0.5,0.9'}}"
         }
     )
+    zipped: list[Any] = field(metadata={"allowed": InStep()})
 
 
 @dataclass

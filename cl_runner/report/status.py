@@ -133,8 +133,9 @@ def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
     if not sweeper["_target_"].endswith("GridSweeper"):
         return []
     params, grids, given = sweeper["params"] or {}, sweeper["grids"] or {}, asked["overrides"]["task"]
+    zipped = sweeper.get("zipped", [])
     for grid in grids.values() or [{}]:
-        if _values([*(f"{key}={value}" for key, value in {**params, **grid}.items()), *given]) > _MOST_JOBS:
+        if _values([*(f"{key}={value}" for key, value in {**params, **grid}.items()), *given], zipped) > _MOST_JOBS:
             raise ValueError(f"more than {_MOST_JOBS} jobs")
     # A `glob` matches what lies where the sweep found its presets, which plugins of Hydra's look through.
     Plugins.instance()
@@ -142,19 +143,25 @@ def _jobs(asked: Mapping[str, Any]) -> list[list[str]]:
     for source in asked["runtime"]["config_sources"]:
         places.append(source["provider"], f"{source['schema']}://{source['path']}")
     try:
-        return union_of_grids(params, grids, given, LOADER(places))
+        return union_of_grids(params, grids, given, LOADER(places), zipped)
     except (HydraException, WrongCommandError):
         return []
 
 
-def _values(overrides: Sequence[str]) -> float:
-    """The product of how many values each override has, of which none is made."""
-    values = [override.value() for override in OverridesParser.create().parse_overrides(list(overrides))]
-    ranges = [value for value in values if isinstance(value, RangeSweep)]
-    choices = [len(value.list) for value in values if isinstance(value, ChoiceSweep)]
-    return math.prod(choices) * math.prod(
-        max(1, abs(float(value.stop or 0) - float(value.start or 0)) / abs(float(value.step))) for value in ranges
-    )
+def _values(overrides: Sequence[str], zipped: Sequence[Sequence[str]]) -> float:
+    """The product of how many values each override has, of which none is made; of settings in step they count once."""
+    counts: dict[str, float] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        value, key = override.value(), override.get_key_element().lstrip("+~")
+        name = next((group[0] for group in zipped if key in group), key)
+        counts[name] = max(counts.get(name, 1), _count(value))
+    return math.prod(counts.values())
+
+
+def _count(value: Any) -> float:
+    if isinstance(value, RangeSweep):
+        return max(1, abs(float(value.stop or 0) - float(value.start or 0)) / abs(float(value.step)))
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
 
 
 def command(sweep: Path, asked: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def sweep(config: DictConfig, presets: ConfigLoader, launcher: Launcher, given: 
         Exception: the reason of a job that failed.
     """
     settings = config.hydra.sweeper
-    jobs = union_of_grids(settings.params or {}, settings.grids or {}, given, presets)
+    jobs = union_of_grids(settings.params or {}, settings.grids or {}, given, presets, settings.zipped)
     _refuse_sweeps_within(config, presets, jobs)
     record = Path(config.hydra.sweep.dir) / "multirun.yaml"
     before = record.read_bytes() if record.exists() else None
@@ -81,7 +81,7 @@ def _refuse_sweeps_within(config: DictConfig, presets: ConfigLoader, jobs: Seque
             continue
         overrides = [*config.hydra.overrides.hydra, f"experiment={name}"]
         composed = presets.load_configuration(config.hydra.job.config_name, overrides, RunMode.RUN)
-        if any(composed.hydra.sweeper.get(key) != own.get(key) for key in ("params", "grids")):
+        if any(composed.hydra.sweeper.get(key) != own.get(key) for key in ("params", "grids", "zipped")):
             raise WrongCommandError(
                 f"experiment: got {','.join(named)}, and {name} is a sweep of its own, allowed: "
                 f"one such preset a sweep, cl-run -m experiment={name}"
