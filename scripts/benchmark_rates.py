@@ -16,6 +16,7 @@ import torch
 
 from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.config.presets import composed
+from cl_runner.engine.dropout import make_dropout
 from cl_runner.engine.models import make_network
 from cl_runner.engine.optimizers import make_optimizer
 from cl_runner.methods.method import Method
@@ -26,6 +27,7 @@ from cl_runner.runs.training import train_task
 VARIED: dict[str, Callable[[float], float]] = {
     "train.learning_rate": lambda part: 1e-3 * part,
     "train.task_decay": lambda part: part,
+    "model.dropout": lambda part: 0.9 * part,
 }
 
 
@@ -49,7 +51,7 @@ def main() -> None:
         pairs = [(seconds(alike), seconds(several)) for _ in range(arguments.repeats + 1)][1:]
         ratio = statistics.median(theirs / ours for ours, theirs in pairs)
         ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{name}: one {arguments.vary} {ours:.3f} s, {rows} of them {theirs:.3f} s, ratio {ratio:.3f}")
+        print(f"{name}: {rows} of freeze {ours:.3f} s, of {arguments.vary} {theirs:.3f} s, ratio {ratio:.3f}")
 
 
 def measures(settings: Sequence[Sequence[str]]) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -63,9 +65,10 @@ def measures(settings: Sequence[Sequence[str]]) -> tuple[Callable[[], None], Cal
     method = Method(stack, configs)
     method.end(0, torch.rand_like(stack.parameters), benchmark.outputs)
     optimizer = make_optimizer(stack, [config.train for config in configs], 1)
+    dropout = make_dropout(stack, [config.model.dropout for config in configs], 1)
 
     def epoch() -> None:
-        for _ in train_task(stack, method, benchmark, 1, [1], common.train, optimizer=optimizer):
+        for _ in train_task(stack, method, benchmark, 1, [1], common.train, optimizer=optimizer, dropout=dropout):
             pass
 
     def steps() -> None:

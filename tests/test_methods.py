@@ -68,6 +68,7 @@ def test_protection_beats_fine_tuning(method: str, average_accuracy: dict[str, f
         (["method=ewc"], ["method=ewc", "train.learning_rate=0.01"], None),
         (["method=ewc"], ["method=ewc", "train.momentum=0.9"], None),
         (["method=ewc"], ["method=ewc", "train.task_decay=0.5"], 0),
+        (["method=ewc"], ["method=ewc", "model.dropout=0.5"], None),
         (["method=l1_sparsity"], ["method=l1_sparsity", "train.task_decay=0.5"], 0),
         (["method=ewc"], ["method=ewc", "train.weight_decay=0.01"], None),
     ],

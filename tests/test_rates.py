@@ -1,4 +1,4 @@
-"""Runs of several learning rates, decays of them, momenta and weight decays in one stack."""
+"""Runs of several learning rates, decays of them, momenta, weight decays and dropouts in one stack."""
 
 import itertools
 import json
@@ -24,6 +24,8 @@ RATES = {
         ["train.learning_rate=0.003", "method=ewc"],
         ["train.learning_rate=0.003", "method=global_mask"],
         ["train.learning_rate=0.003", "train.weight_decay=0.1"],
+        ["train.learning_rate=0.003", "model.dropout=0.3", "method=ewc"],
+        ["train.learning_rate=0.02", "model.dropout=0.1", "seed=1"],
         ["train.learning_rate=0.003", "train.task_decay=0.5", "method=ewc"],
         ["train.learning_rate=0.003", "train.task_decay=0.5", "method=l1_sparsity", "seed=1"],
         ["train.learning_rate=0.02", "method=l1_sparsity"],
@@ -32,6 +34,7 @@ RATES = {
     "sgd": [
         ["train.learning_rate=0.1"],
         ["train.learning_rate=0.1", "train.task_decay=0.2"],
+        ["train.learning_rate=0.1", "model.dropout=0.5", "method=global_mask"],
         ["train.learning_rate=0.1", "train.momentum=0.5", "method=ewc"],
         ["train.learning_rate=0.1", "train.momentum=0.9", "train.weight_decay=0.1", "method=ewc"],
         ["train.learning_rate=0.02", "train.momentum=0.9", "method=global_mask", "seed=1"],

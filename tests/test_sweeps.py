@@ -47,6 +47,7 @@ def test_what_fixes_shapes_and_schedule_parts_stacks(make_config: MakeConfig) ->
         ["seed=5"],
         ["train.learning_rate=0.01"],
         ["train.task_decay=0.5"],
+        ["model.dropout=0.5"],
         ["train.weight_decay=0.01"],
         ["train.momentum=0.9"],
     ]

@@ -15,6 +15,8 @@ def check_combinations(config: Config) -> None:
     _check_benchmark(config.benchmark)
     if config.model.kind == "module" and config.model.target is None:
         raise ConfigError(f"model.target: got null with model.kind=module, allowed: {DottedName()}")
+    if config.model.kind == "module" and config.model.dropout > 0:
+        raise ConfigError(f"model.dropout: got {config.model.dropout} with model.kind=module, allowed: 0")
     _check_method(config.method)
     _check_objective(config.objective, config.benchmark)
 

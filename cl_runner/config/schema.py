@@ -81,6 +81,7 @@ class ModelConfig:
     arguments: dict[str, Any] = field(metadata={"allowed": PlainData()} | _before({}))
     hidden: list[int] = field(metadata={"allowed": EachOf(Range(1, 16384))})
     activation: str = field(metadata=_one_of("relu", "sigmoid", "tanh"))
+    dropout: float = field(metadata=_within(0, 1, open_high=True) | _before(0.0))
 
 
 class Rates(NamedTuple):
@@ -256,7 +257,7 @@ class Config:
         """What makes neighbours of runs that have most in common: the seed, by which they share samples, and rates, by
         which they share the tasks before their other settings make a difference.
         """
-        return self.seed, *self.train.rates(0), self.train.task_decay
+        return self.seed, *self.train.rates(0), self.train.task_decay, self.model.dropout
 
 
 # What a run may be repeated or taken up again with and still count as the same.

@@ -47,6 +47,21 @@ class Linear(NamedTuple):
     bias: Tensor
 
 
+class _Kept(NamedTuple):
+    """What a forward pass keeps.
+
+    Attributes:
+        inputs: of every layer, the first one's once for each group of networks that have it in common, the others'
+            `(R, width, B)`; and the outputs.
+        units: hidden units as they were before they were multiplied by `scales`, by layer; empty where they were not.
+        scales: of each hidden layer, `(R, width, B)`.
+    """
+
+    inputs: list[Tensor]
+    units: list[Tensor]
+    scales: Sequence[Tensor]
+
+
 def mlp_layout(sizes: Sequence[int], rows: int) -> Layout:
     """Of networks of Linear layers of these widths, input and output included: `layers.L.weight` `(out, in)` and
     `layers.L.bias` `(out,)`, L from 0.
@@ -82,6 +97,7 @@ class MLPStack(Streams):
         super().__init__(seeds, torch.device(device) if parameters is None else parameters.device)
         self.layout = mlp_layout(sizes, len(seeds))
         self.sizes, self.activation = tuple(sizes), activation
+        self.hidden = sum(self.sizes[1:-1])
         fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
@@ -123,22 +139,26 @@ class MLPStack(Streams):
         """Elements of the signals at the widest layer."""
         return signals * max(self.sizes[1:])
 
-    def forward(self, inputs: Tensor) -> Pass:
-        """The outputs on inputs of the streams, `(S, in, B)`. What is kept is the input of every layer, the first one's
-        once for each group of networks that have it in common, the others' `(R, width, B)`, and the outputs.
+    def forward(self, inputs: Tensor, scales: Tensor | None = None) -> Pass:
+        """The outputs on inputs of the streams, `(S, in, B)`. Hidden units, layer by layer, are multiplied by `scales`
+        `(R, H, B)`, and so are the signals passed back through them.
         """
         activations = [inputs if self._groups_are_streams else inputs.index_select(0, self._stream_of_group)]
+        kept = _Kept(activations, [], () if scales is None else scales.split(self.sizes[1:-1], 1))
         for number, (bias, weight) in enumerate(self._affine):
             if number:
                 self._activate(activations[-1])
+            if number and kept.scales:
+                kept.units.append(activations[-1])
+                activations[-1] = activations[-1] * kept.scales[number - 1]
             outputs = torch.baddbmm(bias, weight, activations[-1])
             activations.append(outputs.view(self.layout.rows, -1, outputs.shape[-1]))
-        return Pass(activations[-1], activations)
+        return Pass(activations[-1], kept)
 
     def backward(self, forward: Pass, signal: Tensor) -> None:
         """Set `gradient` to the gradient of a loss with `signal` `(R, out, B)` = d loss / d outputs."""
         signals = self._signals(forward.kept, signal)
-        for layer, inputs, back in zip(self._gradients, forward.kept, signals, strict=False):
+        for layer, inputs, back in zip(self._gradients, forward.kept.inputs, signals, strict=False):
             grouped = back.view(len(inputs), -1, back.shape[-1])
             torch.bmm(grouped, inputs.mT, out=layer.weight)
             torch.sum(grouped, 2, out=layer.bias)
@@ -148,26 +168,29 @@ class MLPStack(Streams):
         matrix product and no loop over samples.
         """
         layers, back = self._grouped(_linear(self.layout, total)), self._signals(forward.kept, signals.flatten(2))
-        for layer, inputs, signal in zip(layers, forward.kept, back, strict=False):
+        for layer, inputs, signal in zip(layers, forward.kept.inputs, back, strict=False):
             size = inputs.shape[2]
             squares = signal.square_().view(len(inputs), -1, signal.shape[2] // size, size).sum(2)
             layer.weight.baddbmm_(squares, inputs.square().mT)
             layer.bias.add_(squares.sum(2))
 
-    def _signals(self, activations: list[Tensor], signal: Tensor) -> list[Tensor]:
+    def _signals(self, kept: _Kept, signal: Tensor) -> list[Tensor]:
         """Back-propagate to every layer's pre-activations.
 
         Args:
-            activations: what `forward` keeps.
-            signal: d loss / d outputs, `(R, out, K·B)`: for K losses one after the other (K = 1 in training).
+            kept: by `forward`.
+            signal: d loss / d outputs, `(R, out, K·B)`: for K losses one after the other (K = 1 in training, and where
+                there are scales).
 
         Returns:
             A signal `(R, width, K·B)` for each layer, the first layer's first.
         """
-        found = [signal]
+        found, units = [signal], kept.units or kept.inputs[1:]
         for number in range(len(self.layers) - 1, 0, -1):
-            output = activations[number]
+            output = units[number - 1]
             back = torch.bmm(self.layers[number].weight.mT, found[0])
+            if kept.scales:
+                back.mul_(kept.scales[number - 1])
             if back.shape == output.shape:
                 self._through(back, output)
             else:

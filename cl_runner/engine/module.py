@@ -99,6 +99,7 @@ class ModuleStack(Streams):
         fresh = torch.zeros(self.layout.numel, device=device, dtype=dtype) if parameters is None else parameters
         self.parameters: Tensor = fresh
         self.gradient = torch.zeros_like(self.parameters)
+        self.hidden = 0
         self._blueprint = blueprint
         # Its own parameters are never used, but its buffers are, which all networks have in common.
         self._module = blueprint.drawn(0).to(self.parameters.device, self.parameters.dtype)
@@ -127,7 +128,7 @@ class ModuleStack(Streams):
         """Elements of the largest output of a module."""
         return self._blueprint.widest
 
-    def forward(self, inputs: Tensor) -> Pass:
+    def forward(self, inputs: Tensor, scales: Tensor | None = None) -> Pass:  # noqa: ARG002 (of no unit)
         """The outputs on inputs of the streams, `(S, D, B)`. What is kept is each network's samples,
         `(R, B, *input_shape)`, and the function that back-propagates.
         """

@@ -149,6 +149,7 @@ class Network(Protocol):
     Attributes:
         layout: of `parameters` and `gradient`, which stay where they are in memory.
         seeds: of the runs, R of them; `streams` are the distinct ones, in order.
+        hidden: H, the number of a network's hidden units that may be dropped.
     """
 
     layout: Layout
@@ -156,6 +157,7 @@ class Network(Protocol):
     streams: tuple[int, ...]
     parameters: Tensor
     gradient: Tensor
+    hidden: int
 
     def initialise(self, task: int = 0) -> None:
         """Draw all parameters anew. The draw depends on the run's seed and on `task`, the task before which it is made,
@@ -173,8 +175,8 @@ class Network(Protocol):
         network, but for the sample itself.
         """
 
-    def forward(self, inputs: Tensor) -> Pass:
-        """The networks' outputs on inputs of the streams, `(S, D, B)`."""
+    def forward(self, inputs: Tensor, scales: Tensor | None = None) -> Pass:
+        """The networks' outputs on inputs of the streams, `(S, D, B)`, with hidden units times `scales` `(R, H, B)`."""
 
     def backward(self, forward: Pass, signal: Tensor) -> None:
         """Set `gradient` to the gradient of a loss with `signal` `(R, C, B)` = d loss / d outputs."""

@@ -56,6 +56,7 @@ def idle_settings(config: Config) -> dict[str, str]:
     idle = {
         "model.hidden": module,
         "model.activation": module,
+        "model.dropout": "only model.kind=mlp drops units" if module else "",
         "model.target": mlp,
         **{key: mlp for key, _ in dotted(config) if key.startswith("model.arguments.")},
         "benchmark.input_shape": built_in,

@@ -28,8 +28,8 @@ from cl_runner.methods.settings import parts_of
 
 
 def history(config: Config, task: int) -> Hashable:
-    """What a row depends on up to and including its training on `task` (from 0), in runs that differ in seed, method
-    and the optimiser's rates alone: where two configs agree in it, so do the networks and all that parts keep of them.
+    """What a row depends on up to and including its training on `task` (from 0), in runs that differ in seed, method,
+    dropout and rates alone: where two configs agree in it, so do the networks and all that parts keep of them.
     """
     found, significant = set[Hashable](), False
     for name, choice in parts_of(config).items():
@@ -40,7 +40,7 @@ def history(config: Config, task: int) -> Hashable:
             significant |= task > 0 and kind.uses_fisher(settings)
     decay = config.train.task_decay if task > 0 else None
     fisher = astuple(config.fisher) if significant else None
-    return config.seed, config.train.rates(0), decay, frozenset(found), fisher
+    return config.seed, config.model.dropout, config.train.rates(0), decay, frozenset(found), fisher
 
 
 class Method:

@@ -37,7 +37,8 @@ class Step(NamedTuple):
 
     Attributes:
         ids: of the samples, by stream, `(S, B)`.
-        outputs: of the networks, `(R, C, B)`, with −inf where a class does not compete.
+        outputs: of the networks, `(R, C, B)`, with −inf where a class does not compete; without the units that this
+            step drops (`model.dropout`), and so is what follows from them.
         losses: of each sample, `(R, B)`, in nats.
         signal: derivative of each sample's loss by the outputs, `(R, C, B)`.
     """

@@ -7,6 +7,7 @@ from typing import Protocol
 from cl_runner.benchmarks.base import make_benchmark
 from cl_runner.config.schema import Config
 from cl_runner.engine.device import named_memory_errors, set_up, threads_put_back
+from cl_runner.engine.dropout import make_dropout
 from cl_runner.engine.models import make_network
 from cl_runner.engine.optimizers import make_optimizer
 from cl_runner.methods.method import Method
@@ -24,13 +25,13 @@ from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import take_up
 from cl_runner.runs.rows import (
     RunInStack,
+    configs_of_rows,
     draw_all,
     fanned_out,
     record_epoch,
     record_states,
     save,
     share_rows,
-    train_settings,
 )
 from cl_runner.runs.state import load_state
 from cl_runner.runs.training import Epoch, Moment, kept_optimizer, train_task
@@ -140,7 +141,8 @@ def _run_stack(
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        optimizer = make_optimizer(stack, train_settings(runs), task)
+        of_rows = configs_of_rows(runs)
+        optimizer = make_optimizer(stack, [config.train for config in of_rows], task)
         training = train_task(
             stack,
             method,
@@ -149,6 +151,7 @@ def _run_stack(
             trained_on,
             common.train,
             optimizer=optimizer,
+            dropout=make_dropout(stack, [config.model.dropout for config in of_rows], task),
             moment=moment,
             pause=pauses.due,
         )

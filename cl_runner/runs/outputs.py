@@ -8,7 +8,9 @@ from cl_runner.benchmarks.splits import Split
 from cl_runner.engine.network import Network, Pass
 
 
-def outputs_on(stack: Network, split: Split, ids: Tensor, tasks: Sequence[int], seen: int) -> tuple[Pass, Tensor]:
+def outputs_on(
+    stack: Network, split: Split, ids: Tensor, tasks: Sequence[int], seen: int, scales: Tensor | None = None
+) -> tuple[Pass, Tensor]:
     """Run the networks on samples.
 
     Args:
@@ -17,10 +19,11 @@ def outputs_on(stack: Network, split: Split, ids: Tensor, tasks: Sequence[int], 
         ids: of each stream's samples, `(S, B)`.
         tasks: the samples are of these.
         seen: number of tasks seen so far.
+        scales: by which hidden units are multiplied, `(R, H, B)`.
 
     Returns:
         What `Network.forward` gives, for a backward pass; and the outputs `(R, C, B)`, −inf where a class does not
         compete for the sample.
     """
-    forward = stack.forward(split.inputs_of(ids, tasks))
+    forward = stack.forward(split.inputs_of(ids, tasks), scales)
     return forward, split.mask_inactive(forward.outputs, stack.per_row(ids), tasks, seen)

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from torch import Tensor
 
-from cl_runner.config.schema import Config, TrainConfig
+from cl_runner.config.schema import Config
 from cl_runner.engine.network import Layout, Network
 from cl_runner.methods.method import Method, history
 from cl_runner.methods.titles import describe
@@ -46,9 +46,9 @@ def share_rows(
     return list(heads.values())
 
 
-def train_settings(runs: Sequence[RunInStack]) -> list[TrainConfig]:
-    """How each row is trained."""
-    of_row = {run.row: run.config.train for run in runs}
+def configs_of_rows(runs: Sequence[RunInStack]) -> list[Config]:
+    """Of each row those of a run that has it."""
+    of_row = {run.row: run.config for run in runs}
     return [of_row[row] for row in sorted(of_row)]
 
 

@@ -13,6 +13,7 @@ from cl_runner.benchmarks.base import Benchmark
 from cl_runner.benchmarks.batches import filled, stacked, total, widths
 from cl_runner.config.schema import Config, TrainConfig
 from cl_runner.engine.cuda_graph import CapturedStep
+from cl_runner.engine.dropout import Dropout
 from cl_runner.engine.network import Network
 from cl_runner.engine.optimizers import Optimizer, make_optimizer
 from cl_runner.engine.seeding import generator
@@ -78,6 +79,7 @@ def train_task(
     config: TrainConfig,
     *,
     optimizer: Optimizer | None = None,
+    dropout: Dropout | None = None,
     moment: Moment | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch | Moment]:
@@ -89,6 +91,7 @@ def train_task(
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
         config: how; common to all runs, but for what `optimizer` has by row.
         optimizer: a new one of the stack; None to make it here, of the same rates for all rows.
+        dropout: of the task, if units are dropped.
         moment: to go on from, with the stack's parameters as they were; None to start.
         pause: asked after each step whether to say where training stands.
 
@@ -124,8 +127,10 @@ def train_task(
         method.begin(task)
     method.prepare()
 
-    def step(ids: Tensor, labels: Tensor, weights: Tensor, losses: Tensor) -> None:
-        forward, outputs = outputs_on(stack, benchmark.train, ids, tasks, task + 1)
+    def step(ids: Tensor, labels: Tensor, weights: Tensor, *others: Tensor) -> None:
+        *drawn, losses = others
+        scales = dropout.scales(*drawn) if dropout else None
+        forward, outputs = outputs_on(stack, benchmark.train, ids, tasks, task + 1, scales)
         loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
         if method.reads_outputs:
             method.on_outputs(Step(ids, outputs, loss, signal))
@@ -158,7 +163,10 @@ def train_task(
             # Without automatic differentiation's bookkeeping a step is some percent faster.
             with torch.inference_mode():
                 for batch in batches[at:]:
-                    take_step(*batch)
+                    *given, losses = batch
+                    if dropout:
+                        given.append(dropout.drawn(number, at, losses.shape[1]))
+                    take_step(*given, losses)
                     at += 1
                     if pause():
                         break
