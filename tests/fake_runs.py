@@ -37,6 +37,7 @@ REGRESSION = {
     "benchmark.dataset": "curve",
     "benchmark.classes_per_task": 1,
 }
+VALIDATED = {"benchmark.validation": 0.1}
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"penalty": "none", "mask": "none", "ewc_lambda": 0.0},
     "ewc": {"penalty": "ewc", "mask": "none", "ewc_lambda": 10.0},
@@ -67,20 +68,26 @@ def write_run(
     seed: int = 0,
     method: str = "ewc",
     metrics: Mapping[str, float | None] | None = None,
+    validation: float | None = None,
     **settings: Any,
 ) -> Path:
     """A finished run on two tasks; keys of `settings` have `__` for a dot.
 
-    All follows from `accuracy`, but for the metrics given: null, or what was learned or forgotten.
+    All follows from `accuracy`, but for the metrics given: null, or what was learned or forgotten. `validation` is the
+    accuracy over validation samples, of which there are none without it.
     """
-    write_config(directory, method, seed, _dotted(settings))
-    if settings.get("benchmark__tasks") == 1:
-        matrix = np.array([[0.1], [accuracy]])
-    else:
-        first = min(max(2 * accuracy - 0.8, 0), 1)
-        matrix = np.array([[0.1, 0.1], [0.9, 0.1], [first, 2 * accuracy - first]])
-    write_results(directory, "accuracy", matrix, metrics)
+    tasks = settings.get("benchmark__tasks", 2)
+    held_out = None if validation is None else _matrix(validation, tasks)
+    write_config(directory, method, seed, ({} if validation is None else VALIDATED) | _dotted(settings))
+    write_results(directory, "accuracy", _matrix(accuracy, tasks), metrics, held_out)
     return directory
+
+
+def _matrix(accuracy: float, tasks: int) -> NDArray[np.float64]:
+    if tasks == 1:
+        return np.array([[0.1], [accuracy]])
+    first = min(max(2 * accuracy - 0.8, 0), 1)
+    return np.array([[0.1, 0.1], [0.9, 0.1], [first, 2 * accuracy - first]])
 
 
 def write_regression_run(
@@ -103,9 +110,15 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_results(
-    directory: Path, score: ScoreName, matrix: NDArray[np.float64], metrics: Mapping[str, float | None] | None = None
+    directory: Path,
+    score: ScoreName,
+    matrix: NDArray[np.float64],
+    metrics: Mapping[str, float | None] | None = None,
+    validation: NDArray[np.float64] | None = None,
 ) -> None:
-    """What a finished run with this matrix `(T + 1, T)` leaves, as far as reports read it, of three layers."""
+    """What a finished run with this matrix `(T + 1, T)` leaves, as far as reports read it, of three layers. The metrics
+    given are of the test set; `validation` is the matrix over validation samples.
+    """
     given = dict(metrics or {})
     learned, forgotten = given.get(f"learning_{score}"), given.get("average_forgetting")
     if learned is not None:
@@ -116,10 +129,14 @@ def write_results(
         matrix[1, 0] = matrix[2, 0] + forgotten
     null = [name for name, value in given.items() if value is None]
     tasks = range(1, matrix.shape[1] + 1)
+    splits = {"": matrix} if validation is None else {"": matrix, "validation_": validation}
     rows = [
-        [after, task, f"{matrix[after, task - 1]:.7g}", 0.5, 10**6] for after in range(len(matrix)) for task in tasks
+        [after, task, *(cell for found in splits.values() for cell in (f"{found[after, task - 1]:.7g}", 0.5, 10**6))]
+        for after in range(len(matrix))
+        for task in tasks
     ]
-    _write_table(directory / f"{score}.csv", ["after_task", "eval_task", score, "loss", "samples"], rows)
+    tested = [f"{split}{name}" for split in splits for name in (score, "loss", "samples")]
+    _write_table(directory / f"{score}.csv", ["after_task", "eval_task", *tested], rows)
     _write_table(
         directory / f"{score}_matrix.csv",
         ["after_task", *(f"task_{task}" for task in tasks)],
@@ -139,7 +156,10 @@ def write_results(
         ["task", "layer", "parameters", "frozen", "zero_weights", "l1_norm"],
         [[task, layer, 50, 0, 0, 1] for task in tasks for layer in range(3)],
     )
-    (directory / "metrics.json").write_text(json.dumps(continual_metrics(matrix, score) | dict.fromkeys(null)))
+    found = continual_metrics(matrix, score) | dict.fromkeys(null)
+    if validation is not None:
+        found["validation"] = continual_metrics(validation, score)
+    (directory / "metrics.json").write_text(json.dumps(found))
 
 
 def write_record(directory: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_report_is_written(folder: Path, capsys: pytest.CaptureFixture[str])
     written = {path.name for path in (folder / "report").iterdir()}
     figures = ["ranking", "sweep_freeze", "learned_remembered", "accuracy_over_tasks", "accuracy_matrices"]
     figures += ["significance"]
-    tables = {"runs.csv", "runs.parquet", "summary.csv", "report.html"}
+    tables = {"runs.csv", "runs.parquet", "summary.csv", "selection.csv", "report.html"}
     assert written == tables | {f"{name}.{kind}" for name in figures for kind in ("svg", "png")}
     runs = pd.read_csv(folder / "report" / "runs.csv")
     assert len(runs) == 9
@@ -57,7 +57,8 @@ def test_the_report_is_written(folder: Path, capsys: pytest.CaptureFixture[str])
         "average_accuracy_high",
     ]
     output = capsys.readouterr().out
-    assert "Use global_mask, freeze=0.5: average accuracy 71.0 % [68.5, 73.5] (3 seeds)" in output
+    chosen = "Chosen on the test set: use global_mask, freeze=0.5"
+    assert f"{chosen}: average accuracy 71.0 % [68.5, 73.5] (3 seeds), the highest of 3 settings." in output
     assert "not in any number: 1 failed, 1 unfinished" in output
     assert f"failed {folder / 'd0'}: out of memory" in output
     assert f"unfinished {folder / 'd1'}" in output

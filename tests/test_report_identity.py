@@ -25,7 +25,7 @@ def write(make_config: MakeConfig, tmp_path: Path) -> Write:
     """Writes a finished run with all the settings that it would have, under the name of its overrides."""
 
     def written(accuracy: float, *overrides: str, folder: str = "runs") -> Path:
-        config = make_config("benchmark.tasks=2", *overrides)
+        config = make_config("benchmark.tasks=2", "benchmark.validation=null", *overrides)
         directory = write_run(tmp_path / folder / " ".join(overrides), accuracy, config.seed)
         (directory / ".hydra" / "config.yaml").write_text(yaml.safe_dump(asdict(config)))
         return directory

@@ -23,6 +23,7 @@ from cl_runner.report.cli import main
 from cl_runner.report.collect import collect
 from cl_runner.report.gallery import Section, significance_histograms
 from cl_runner.report.page import page
+from cl_runner.report.selection import costs_of, picks
 from cl_runner.report.summary import summarise
 from cl_runner.report.sweeps import draw_sweep
 from cl_runner.report.terminal import as_text
@@ -148,11 +149,12 @@ def test_a_columns_name_does_nothing(key: str, tmp_path: Path) -> None:
         write_run(tmp_path / str(number), 0.5 + 0.1 * (number // 2), number)
     runs = collect([tmp_path]).table.assign(**{key: [1.0, 1.0, 10.0, 10.0]})
     summary = summarise(runs, [key], "average_accuracy")
+    costs = costs_of(picks(runs, [key], "average_accuracy"), runs, "average_accuracy")
     drawing = draw_sweep(summary, key, "-1")
     assert re.fullmatch(r"sweep_[A-Za-z0-9_.-]{1,80}-1", drawing.name)
     ElementTree.fromstring(drawing.svg)
     section = Section(key, [drawing], [key])
-    html = page(summary, [verdict("", summary)], [section], [], "", None, {key: key}, {key: key})
+    html = page(summary, [verdict("", summary)], [section], [], [], None, costs, {key: key}, {key: key})
     assert "img" not in Tags(html).tags
     assert Tags(html).tags.count("script") == 1
     first = as_text(summary.table, "csv").partition(",")[0]

@@ -73,7 +73,8 @@ def test_what_the_page_says(report: Path) -> None:
     checker = Checker()
     checker.feed(report.read_text())
     words = " ".join(" ".join(checker.words).split())
-    assert "Use global_mask: average accuracy 61.0 % [58.5, 63.5] (3 seeds), the highest of 4 settings." in words
+    answer = "use global_mask: average accuracy 61.0 % [58.5, 63.5] (3 seeds), the highest of 4 settings."
+    assert f"Chosen on the test set: {answer}" in words
     assert "Not in any number: 1 failed" in words
     assert "<script>alert('x')</script> & more" in words
     assert "method=ewc against method=finetune" in words

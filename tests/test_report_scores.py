@@ -81,10 +81,11 @@ def test_the_lowest_learning_error_is_the_best(tmp_path: Path) -> None:
 
 def test_the_verdict_is_in_numbers(regression: Path) -> None:
     found = verdict("", summary_of(regression))
-    assert found.answer == "Use ewc: average mse 0.0310 [0.0285, 0.0335] (3 seeds), the lowest of 2 settings."
+    answer = "use ewc: average mse 0.0310 [0.0285, 0.0335] (3 seeds), the lowest of 2 settings."
+    assert found.answer == f"Chosen on the test set: {answer}"
     assert "is +0.279 [+0.257, +0.301] mse, paired over 3 seeds: 5 seeds at least are needed" in found.lead
     found = verdict("", summary_of(regression, "average_forgetting"))
-    assert "Use ewc: average forgetting 0.0420 mse [0.0370, 0.0470]" in found.answer
+    assert "Chosen on the test set: use ewc: average forgetting 0.0420 mse [0.0370, 0.0470]" in found.answer
 
 
 @pytest.mark.parametrize(

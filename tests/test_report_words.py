@@ -30,7 +30,7 @@ def test_a_clear_lead(tmp_path: Path) -> None:
     write_settings(tmp_path, runs)
     found = verdict_on(tmp_path)
     assert found.answer.startswith(
-        "Use ewc: average accuracy 71.3 % [70.5, 72.1] (10 seeds), the highest of 2 settings."
+        "Chosen on the test set: use ewc: average accuracy 71.3 % [70.5, 72.1] (10 seeds), the highest of 2 settings."
     )
     assert "over the next best, finetune, is +19.5 [" in found.lead
     assert "clear, as the interval lies above 0." in found.lead
@@ -85,7 +85,7 @@ def test_seeds_with_more_runs_than_others_are_told(tmp_path: Path) -> None:
 def test_the_best_can_be_behind_on_the_seeds_that_both_have(tmp_path: Path) -> None:
     write_settings(tmp_path, {"ewc": [0.5, 0.51, 0.5, 0.5, 0.52, 0.99, 0.99, 0.99], "finetune": [0.6] * 5})
     found = verdict_on(tmp_path)
-    assert found.answer.startswith("Use ewc: ")
+    assert found.answer.startswith("Chosen on the test set: use ewc: ")
     assert "on the seeds that both have it is behind, and ahead only by its other seeds." in found.lead
 
 

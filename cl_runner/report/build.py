@@ -16,12 +16,14 @@ from cl_runner.report.collect import Runs, collect
 from cl_runner.report.comparison import compare
 from cl_runner.report.gallery import Section, draw_sections
 from cl_runner.report.page import page
-from cl_runner.report.scores import judged
+from cl_runner.report.protocols import Protocol, resolved
+from cl_runner.report.scores import judged, with_validation
+from cl_runner.report.selection import costs_of, picks
 from cl_runner.report.settings import FOLDER, distinguishing, known, select, varying
 from cl_runner.report.summary import summarise
 from cl_runner.report.terminal import as_text, show, show_left_out
 from cl_runner.report.versions import recorded_sessions, versions_in_words
-from cl_runner.report.words import in_common, pooled_over, repeats_in_words, runs_in_words, verdict
+from cl_runner.report.words import in_common, only_choosing, pooled_over, repeats_in_words, runs_in_words, verdict
 from cl_runner.results.files import write_atomically
 
 
@@ -48,13 +50,16 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
         if "seed" in options.group_by.split(","):
             raise ConfigError("--group-by: got seed, over which means are taken, allowed: any other setting")
         keys = [known(key, found.settings, "--group-by") for key in dict.fromkeys(options.group_by.split(","))]
-    comparison = compare(runs, found.settings, *options.compare) if options.compare else None
-    summary = summarise(runs, keys, metric)
+    protocol, lacking = resolved(options.select or Protocol(), runs, metric)
+    summary = summarise(runs, keys, metric, protocol)
+    comparison = compare(protocol.judging(runs), found.settings, *options.compare) if options.compare else None
+    selection = costs_of(picks(runs, keys, metric, protocol), runs, metric)
     verdicts = [verdict(problem, part) for problem, part in summary.parts()]
     pooled = pooled_over(runs, found.settings, keys, follows)
     sections = draw_sections(summary)
     repeated = repeats_in_words(found.repeats)
-    remarks = [*filter(None, [note]), *versions_in_words(recorded_sessions(runs["directory"].tolist()))]
+    remarks = [note, lacking, only_choosing(runs, summary)]
+    remarks = [*filter(None, remarks), *versions_in_words(recorded_sessions(runs["directory"].tolist()))]
     facts = {
         "command": shlex.join(["cl-report", *arguments]),
         "runs": f"{runs_in_words(len(runs))} of seeds {_listed(sorted(runs['seed'].unique()))}",
@@ -65,15 +70,18 @@ def build(options: Namespace, arguments: Sequence[str]) -> None:
     }
     facts = {name: text for name, text in facts.items() if text}
     fixed = in_common(runs, found.settings)
-    html = page(summary, verdicts, sections, found.left_out, remarks, comparison, facts, fixed)
+    html = page(summary, verdicts, sections, found.left_out, remarks, comparison, selection, facts, fixed)
     out = options.out or _beside(options.folders[0])
     swept = varying(runs, [key for key in found.settings if key != "seed"])
-    tables = {"runs": runs[["directory", "seed", *swept, *summary.score.metrics]], "summary": summary.table}
+    results = with_validation(runs, summary.score.metrics)
+    tables = {"runs": runs[["directory", "seed", *swept, *results]], "summary": summary.table}
+    if not selection.empty:
+        tables["selection"] = selection.drop(columns="same")
     if comparison:
         tables["comparison"] = comparison.table
     _write(out, html, tables, sections)
     if options.format == "table":
-        show(console, summary, verdicts, comparison, f", pooled over {', '.join(pooled)}" if pooled else "")
+        show(console, summary, verdicts, comparison, selection, f", pooled over {', '.join(pooled)}" if pooled else "")
     else:
         console.file.write(as_text(tables["comparison" if comparison else "summary"], options.format))
         if pooled:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from cl_runner.errors import ConfigError, RunError, from_system
 from cl_runner.output import lost_output, shield
 from cl_runner.plain_text import printable
+from cl_runner.report.protocols import parse
 from cl_runner.report.scores import METRICS
 
 
@@ -29,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--version", action="version", version=f"cl-runner {version('cl-runner')}")
     options.add_argument("--status", action="store_true", help="tell where each job of a sweep stands, and no more")
     options.add_argument("--metric", choices=METRICS, help="to sort and draw by (average_accuracy, else average_mse)")
+    options.add_argument(
+        "--select",
+        metavar="HOW",
+        type=parse,
+        help="what chooses, while the test set judges: validation (the default where runs have it), test (the default "
+        "else), first_tasks=K, seeds=A,B",
+    )
     options.add_argument("--where", metavar="KEY=VALUE[,VALUE]", action="append", default=[], help="only such runs")
     options.add_argument("--group-by", metavar="KEY[,KEY]", help="pool the runs over all other settings")
     options.add_argument(
@@ -70,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_all_but_format(options: argparse.Namespace) -> None:
-    for name in ("metric", "where", "group_by", "compare", "out"):
+    for name in ("metric", "select", "where", "group_by", "compare", "out"):
         if getattr(options, name):
             raise ConfigError(f"--status: got --{name.replace('_', '-')} with it, allowed: --format alone")
 

@@ -12,11 +12,12 @@ from cl_runner.config.schema import Config
 from cl_runner.errors import DamagedError
 from cl_runner.metrics import metric_names
 from cl_runner.report.identity import Repeat, take_repeats
-from cl_runner.report.scores import METRICS
+from cl_runner.report.scores import RESULTS
 from cl_runner.report.settings import BOOKKEEPING, FOLDER, NAMES, as_column
 from cl_runner.results.files import COMPLETE, FAILED, run_directories
 from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
 from cl_runner.results.recorded import RunFiles
+from cl_runner.results.tables import VALIDATION
 from cl_runner.sweeps.status import reason_of
 
 
@@ -31,11 +32,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Runs:
-    """`table` has a row per finished run: `directory`, the columns `settings`, `score` (of `SCORES`), and `METRICS`.
+    """`table` has a row per finished run: `directory`, the columns `settings`, and `RESULTS`, which are `score` (of
+    `SCORES`), the metrics and the `matrix` `(T + 1, T)`: of the test set and, with `validation_` before their names, of
+    validation samples.
 
     Columns of settings are named as on the command line: `method`, `freeze`, `method.ewc_lambda`. A setting that does
     nothing in a run is null there, and `repeats` are runs that differ from one of the table in nothing else. Accuracies
-    are from 0 to 1. A metric that is null, or that a run of such a score does not have, is NaN.
+    are from 0 to 1. A metric that is null, or that a run does not have, is NaN, and such a matrix None.
     """
 
     table: pd.DataFrame
@@ -73,15 +76,20 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
             unread(directory, error.within(directory))
         except OSError as error:
             unread(directory, error.strerror or str(error))
-    settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in ("score", *METRICS)))
+    settings = list(dict.fromkeys(key for row in found.values() for key in row if key not in RESULTS))
     repeats = take_repeats(found, configs, [key for key in settings if key == "seed" or key not in BOOKKEEPING])
     left_out += [_duplicate(repeat) for repeat in repeats if not repeat.idle]
     columns = {key: as_column([row.get(key) for row in found.values()]) for key in settings}
-    columns["score"] = pd.Series([row["score"] for row in found.values()], dtype=object)
-    metrics = {name: pd.Series([row.get(name) for row in found.values()], dtype=float) for name in METRICS}
+    results = {
+        name: pd.Series(
+            [row.get(name) for row in found.values()],
+            dtype=object if name == "score" or name.endswith("matrix") else float,
+        )
+        for name in RESULTS
+    }
     # Names of directories need not be text, as pandas would have it.
     names = {"directory": pd.Series([str(directory) for directory in found], dtype=object)}
-    table = pd.DataFrame(names | columns | metrics)
+    table = pd.DataFrame(names | columns | results)
     return Runs(table, settings, left_out, [repeat for repeat in repeats if repeat.idle])
 
 
@@ -98,10 +106,13 @@ def _duplicate(repeat: Repeat) -> LeftOut:
 def _row(directory: Path) -> tuple[Config, dict[str, Any]]:
     run = RunFiles(directory)
     settings = {NAMES.get(key, key): value for key, value in dotted(run.settings)}
-    scores = run.scores
-    assert scores.metrics is not None
-    metrics = {name: scores.metrics[name] for name in metric_names(scores.name)}
-    return run.settings, {**settings, "score": scores.name, **metrics}
+    row = {**settings, "score": run.scores.name}
+    for prefix, scores in (("", run.scores), (VALIDATION, run.validation)):
+        if scores is not None:
+            assert scores.metrics is not None
+            row |= {f"{prefix}{name}": scores.metrics[name] for name in metric_names(scores.name)}
+            row[f"{prefix}matrix"] = scores.matrix
+    return run.settings, row
 
 
 def _failure(directory: Path) -> str:

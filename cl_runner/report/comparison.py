@@ -82,7 +82,7 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
         lacking = [key for key in cells if not _shared(one, two, key)]
         reason = f"they share no value of {', '.join(lacking)}" if lacking else f"no two agree in {', '.join(cells)}"
         raise ConfigError(f"--compare: no run of {first} has a partner in {second}: {reason}")
-    differences = pd.DataFrame({name: _minus(paired[f"{name}_1"], paired[f"{name}_2"]) for name in metrics})
+    differences = pd.DataFrame({name: minus(paired[f"{name}_1"], paired[f"{name}_2"]) for name in metrics})
     by_seed = seed_means(differences.reset_index("seed"), [], metrics).to_numpy()
     least, most = score.range_of(metrics)
     low, high = intervals([by_seed.T], least - most, most - least)
@@ -99,12 +99,13 @@ def compare(runs: pd.DataFrame, settings: Sequence[str], first: str, second: str
 
 
 def leads(summary: Summary) -> pd.DataFrame:
-    """By how much the best setting (the first row) leads each other one, over the seeds that both have.
+    """By how much the chosen setting (the first row) leads each other one on the test set, over the seeds both have.
 
-    Columns `lead` (positive: the best is better), `low`, `high`, `seeds`, `ahead` (in how many of these the best is
+    Columns `lead` (positive: the chosen is better), `low`, `high`, `seeds`, `ahead` (in how many of these the chosen is
     better), and `same`: the two gave the same numbers, so that they are one setting in effect. `clear`: there are
     `ENOUGH_SEEDS`, and the interval lies above 0. `apart`: so does one that allows for the choice of the best, by
-    Bonferroni's correction for all pairs of settings. The index is that of `summary.table`, without the best.
+    Bonferroni's correction for all pairs of settings; `behind`: that one lies below 0, which can be of a setting that
+    was not chosen on the test set. The index is that of `summary.table`, without the chosen.
     """
     score, metric, others = summary.score, summary.metric, summary.table.index[1:]
     means = seed_means(summary.runs, ["setting"], score.metrics)
@@ -114,11 +115,11 @@ def leads(summary: Summary) -> pd.DataFrame:
     for other in others:
         seeds = best.index.intersection(means.loc[other].index)
         ours, theirs = best.loc[seeds], means.loc[other].loc[seeds]
-        samples.append(sign * _minus(ours[metric], theirs[metric]).to_numpy()[None])
+        samples.append(sign * minus(ours[metric], theirs[metric]).to_numpy()[None])
         same.append(len(seeds) > 0 and np.allclose(ours, theirs, rtol=0, atol=_ROUNDING, equal_nan=True))
     pairs = len(others) * (len(others) + 1) / 2
     least, most = score.range_of([metric])
-    (low, high), (surely, _) = (
+    (low, high), (surely, at_most) = (
         intervals(samples, least - most, most - least, 1 - missed) if samples else (np.empty((0, 1)),) * 2
         for missed in (0.05, 0.05 / max(1, pairs))
     )
@@ -133,6 +134,7 @@ def leads(summary: Summary) -> pd.DataFrame:
         "same": same,
         "clear": enough & (low[:, 0] > 0),
         "apart": enough & (surely[:, 0] > 0),
+        "behind": enough & (at_most[:, 0] < 0),
     }
     return pd.DataFrame(found, index=others)
 
@@ -144,7 +146,8 @@ def _split(conditions: str) -> list[str]:
         raise ConfigError(f"--compare {conditions}: {error}") from error
 
 
-def _minus(first: pd.Series, second: pd.Series) -> pd.Series:
+def minus(first: pd.Series, second: pd.Series) -> pd.Series:
+    """The difference, without what rounding leaves of none."""
     difference = first - second
     return difference.mask(difference.abs() < _ROUNDING, 0.0)
 

@@ -30,9 +30,10 @@ from cl_runner.report.drawing import (
     without_formulas,
 )
 from cl_runner.report.intervals import intervals, seed_means
+from cl_runner.report.protocols import ORACLE
 from cl_runner.report.scores import Score
 from cl_runner.report.summary import Summary, pareto_front
-from cl_runner.report.words import runs_in_words
+from cl_runner.report.words import choice_in_words, runs_in_words
 from cl_runner.results.significance import BIN_WIDTH
 
 _RANKED, _NUMBERED = 25, 12
@@ -59,7 +60,8 @@ def draw_ranking(part: Summary, suffix: str = "") -> Drawing:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(score.label(metric))
         faint_grid(axes, "x")
-        subtitle = f"best first; mean and 95 % interval over {sample_sizes(table)}"
+        by = "best" if part.protocol == ORACLE else f"best {choice_in_words(part.protocol, metric)}"
+        subtitle = f"{by} first; mean and 95 % interval over {sample_sizes(table)}"
         caption = "Small strokes are single seeds; numbers are the table's."
         if len(part.table) > len(table):
             caption += f" The best {len(table)} of {len(part.table)} settings."

@@ -15,11 +15,14 @@ from cl_runner.report.comparison import Comparison
 from cl_runner.report.drawing import IN_A_TAG
 from cl_runner.report.gallery import Section
 from cl_runner.report.intervals import ENOUGH_SEEDS
+from cl_runner.report.protocols import ORACLE
 from cl_runner.report.scores import Score
+from cl_runner.report.selection import among_in_words, way_in_words
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
 from cl_runner.report.words import (
     Verdict,
+    choice_in_words,
     comparison_in_words,
     counts_shown,
     difference,
@@ -45,12 +48,13 @@ def page(
     left_out: Sequence[LeftOut],
     remarks: Sequence[str],
     comparison: Comparison | None,
+    costs: pd.DataFrame,
     facts: dict[str, str],
     fixed: dict[str, str],
 ) -> str:
     """The page; `facts` are lines on how it was made, `fixed` the settings that all runs have in common.
 
-    `remarks` tell of runs of another score, and of versions that differ.
+    `remarks` tell of runs that do not judge, and of versions that differ; `costs` are of `cl_runner.report.selection`.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, lstrip_blocks=True
@@ -66,8 +70,9 @@ def page(
             "#",
             *summary.keys,
             *counts_shown(summary.table),
+            *([] if summary.protocol == ORACLE else [choice_in_words(summary.protocol, summary.metric)]),
             score.label(summary.metric),
-            "lead of the best",
+            "lead of the chosen",
             *map(_in_words, others),
         ],
         rows=_rows(summary, verdicts, others),
@@ -77,6 +82,10 @@ def page(
         remarks=remarks,
         comparison=comparison,
         comparison_lines=comparison_in_words(comparison) if comparison else [],
+        costs=_cost_rows(costs, summary),
+        ranked_by=choice_in_words(summary.protocol, summary.metric),
+        label=score.label(summary.metric),
+        halves=(costs["protocol"] == "seeds=halves").any(),
         comparison_rows=_comparison_rows(comparison, score) if comparison else [],
         facts=facts,
         fixed=fixed,
@@ -93,9 +102,11 @@ def _rows(summary: Summary, verdicts: Sequence[Verdict], others: Sequence[str]) 
         cells = [_number_cell(str(number + 1), number)]
         cells += [_setting_cell(row[key]) for key in summary.keys]
         cells += [_number_cell(str(int(row[count])), row[count]) for count in counts]
+        if summary.protocol != ORACLE:
+            cells.append(_number_cell(score.number(row["choice"]), row["choice"]))
         cells.append(_estimate_cell(row, summary.metric, score))
         cells.append(
-            Cell("best", "", "0") if number not in rivals.index else _lead_cell(score, pd.Series(rivals.loc[number]))
+            Cell("chosen", "", "0") if number not in rivals.index else _lead_cell(score, pd.Series(rivals.loc[number]))
         )
         rows.append([*cells, *(_estimate_cell(row, name, score) for name in others)])
     return rows
@@ -107,7 +118,7 @@ def _setting_cell(value: object) -> Cell:
 
 
 def _number_cell(text: str, value: float, note: str = "") -> Cell:
-    return Cell(text, note, "" if math.isnan(value) else repr(float(value)))
+    return Cell("–", note, "") if math.isnan(value) else Cell(text, note, repr(float(value)))
 
 
 def _estimate_cell(row: pd.Series, metric: str, score: Score) -> Cell:
@@ -118,9 +129,29 @@ def _estimate_cell(row: pd.Series, metric: str, score: Score) -> Cell:
 def _lead_cell(score: Score, rival: pd.Series) -> Cell:
     if rival["same"]:
         return Cell("0", "same numbers", "0")
-    few = "too few seeds" if rival["seeds"] < ENOUGH_SEEDS else "not clear"
+    few = "too few seeds" if rival["seeds"] < ENOUGH_SEEDS else "behind" if rival["high"] < 0 else "not clear"
     text, _, interval = difference(rival["lead"], rival["low"], rival["high"], score).partition(" ")
     return _number_cell(text, rival["lead"], f"{interval or 'no interval'}{'' if rival['clear'] else f', {few}'}")
+
+
+def _cost_rows(costs: pd.DataFrame, summary: Summary) -> list[tuple[str, list[list[Cell]]]]:
+    """The rows of each problem and method, under its name: what chose, how its pick does, what that costs, the pick."""
+    found: dict[str, list[list[Cell]]] = {}
+    for heading, (_, row) in zip(among_in_words(costs, summary), costs.iterrows(), strict=True):
+        name = row["protocol"]
+        by = {"validation": "by validation", "test": "on the test set"}[row["samples"]]
+        notes = ["" if "=" not in name else by, "used above" if name == summary.protocol.name else ""]
+        cost = difference(row["difference"], row["difference_low"], row["difference_high"], summary.score)
+        same = "" if name == ORACLE.name else "same setting"
+        cells = [
+            Cell(way_in_words(name), ", ".join(filter(None, notes)), ""),
+            Cell(str(row["seeds"]), "", ""),
+            _estimate_cell(row, summary.metric, summary.score),
+            Cell("", same, "") if row["same"] else Cell(*cost.partition(" ")[::2], ""),
+            Cell(row["setting"], "", ""),
+        ]
+        found.setdefault(heading, []).append(cells)
+    return [*found.items()]
 
 
 def _comparison_rows(comparison: Comparison, score: Score) -> list[tuple[str, str]]:

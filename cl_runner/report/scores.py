@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from cl_runner.errors import ConfigError
 from cl_runner.metrics import SCORES, metric_names
+from cl_runner.results.tables import VALIDATION
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = list(dict.fromkeys(name for score in SCORES for name in metric_names(score)))
+# The columns of a table of runs that are what came out; the matrices are as `cl_runner.metrics` has them.
+RESULTS = ["score", *(f"{on}{name}" for on in ("", VALIDATION) for name in [*METRICS, "matrix"])]
 LESS_IS_BETTER = ("average_mse", "learning_mse", "average_forgetting")
 
 
@@ -59,7 +62,7 @@ class Score:
     def range_of(self, metrics: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The least and the most that each of these metrics can be, both `(M,)`."""
         top = np.inf if self.highest is None else self.highest / self.scale
-        scores = np.isin(metrics, [self.average, self.learned])
+        scores = np.isin([name.removeprefix(VALIDATION) for name in metrics], [self.average, self.learned])
         # The others are differences of scores.
         return np.where(scores, 0.0, -top), np.full(len(metrics), top)
 
@@ -90,6 +93,12 @@ _KNOWN = {
 def score_of(runs: pd.DataFrame) -> Score:
     """What `runs` (of `judged`), which have one score, are scored by."""
     return _KNOWN[runs["score"].iloc[0]]
+
+
+def with_validation(runs: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
+    """`metrics`, and the columns of the same over validation samples if any of `runs` has these."""
+    columns = [f"{VALIDATION}{name}" for name in metrics]
+    return [*metrics, *columns] if runs.reindex(columns=columns).notna().any(axis=None) else list(metrics)
 
 
 def judged(runs: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, str, str]:

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_runner.report.intervals import intervals, seed_means
-from cl_runner.report.scores import LESS_IS_BETTER, Score, score_of
+from cl_runner.report.protocols import ORACLE, Protocol
+from cl_runner.report.scores import LESS_IS_BETTER, Score, score_of, with_validation
 from cl_runner.report.settings import labels, shown
 
 
@@ -17,6 +18,9 @@ class Summary:
     """`table` has a row per setting, by benchmark and then best first: the columns `keys`, the numbers of `seeds` and
     `runs`, and for each metric M its mean `M`, `M_low` and `M_high`. `runs` are the runs with their row in it as column
     `setting`.
+
+    Best is meant of column `choice`, the mean that `protocol` chooses by, which is NaN where that, or what judges it,
+    is not there. All else is of the test set, but for `validation_M` of runs with validation samples.
 
     `problems` are those of `keys` that say what is to be learned; metrics of different problems do not compare.
     `methods` are all methods of the report, by alphabet.
@@ -27,6 +31,7 @@ class Summary:
     keys: list[str]
     metric: str
     methods: list[str]
+    protocol: Protocol
 
     @property
     def score(self) -> Score:
@@ -49,7 +54,7 @@ class Summary:
         for problem, name in enumerate(names):
             table = self.table[by == problem]
             runs = self.runs[self.runs["setting"].isin(table.index)]
-            found.append((name, Summary(table, runs, keys, self.metric, self.methods)))
+            found.append((name, Summary(table, runs, keys, self.metric, self.methods, self.protocol)))
         return found
 
     @property
@@ -66,31 +71,54 @@ class Summary:
         return pd.Series(names, index=self.table.index)
 
 
-def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str) -> Summary:
-    """The summary of `runs` (of `Runs.table`, all of one score) grouped by `keys`, sorted by `metric`.
+def summarise(runs: pd.DataFrame, keys: Sequence[str], metric: str, protocol: Protocol = ORACLE) -> Summary:
+    """The summary of `runs` (of `Runs.table`, all of one score) grouped by `keys`, the first of them the setting that
+    `protocol` (of `resolved`) chooses by `metric`. Runs that only choose are in no other number.
 
     Means are over seeds: runs of one seed in a group, which are no evidence of what another seed would give, are
     averaged first. A metric that one of a group's runs lacks has no mean in that group (NaN).
     """
     keys, score = list(keys), score_of(runs)
-    metrics = score.metrics
-    group = runs.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(runs), dtype=int)
-    means = seed_means(runs.assign(group=group), ["group"], metrics)
+    runs = grouped(runs, keys)
+    choice = choices(runs, metric, protocol)
+    runs = protocol.judging(runs)
+    metrics = with_validation(runs, score.metrics)
+    means = seed_means(runs, ["group"], metrics)
     samples = [rows.to_numpy().T for _, rows in means.groupby("group")]
-    table = runs[keys].assign(group=group).drop_duplicates("group").sort_values("group").reset_index(drop=True)
+    table = runs[[*keys, "group"]].drop_duplicates("group").sort_values("group").reset_index(drop=True)
     table["seeds"] = [values.shape[1] for values in samples]
-    table["runs"] = runs.groupby(group).size()
+    table["runs"] = runs.groupby("group").size().to_numpy()
     low, high = intervals(samples, *score.range_of(metrics))
     for number, name in enumerate(metrics):
         table[name] = [values[number].mean() for values in samples]
         table[f"{name}_low"], table[f"{name}_high"] = low[:, number], high[:, number]
-    order = [*(key for key in keys if key.partition(".")[0] == "benchmark"), metric]
+    table["choice"] = table["group"].map(choice)
+    order = [*(key for key in keys if key.partition(".")[0] == "benchmark"), "choice"]
     ascending = [True] * (len(order) - 1) + [metric in LESS_IS_BETTER]
     table = table.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
-    row_of_group = np.empty(len(table), dtype=int)
-    row_of_group[table.pop("group")] = table.index
+    setting = runs["group"].map(pd.Series(table.index, index=table.pop("group")))
     methods = sorted({shown(method) for method in table["method"]}) if "method" in keys else []
-    return Summary(table, runs.assign(setting=row_of_group[group]), keys, metric, methods)
+    runs = runs.drop(columns="group").assign(setting=setting)
+    return Summary(table, runs, keys, metric, methods, protocol)
+
+
+def grouped(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """`runs` with the number of their setting by `keys` as column `group`."""
+    return runs.assign(group=runs.groupby(list(keys), dropna=False).ngroup() if keys else 0)
+
+
+def choices(runs: pd.DataFrame, metric: str, protocol: Protocol) -> pd.Series:
+    """By `group` of `runs` the mean over seeds that `protocol` chooses by.
+
+    Without groups that have a run, among those to choose or to judge by, that lacks the metric, or have none of these.
+    """
+    choosing = _means(protocol.choosing(runs, metric), "choice")
+    return choosing[choosing.index.isin(_means(protocol.judging(runs), metric).index)]
+
+
+def _means(runs: pd.DataFrame, metric: str) -> pd.Series:
+    by_group = seed_means(runs, ["group"], [metric])[metric].groupby("group")
+    return by_group.mean()[by_group.count() == by_group.size()]
 
 
 def pareto_front(gains: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -10,13 +10,13 @@ from cl_runner.errors import DamagedError
 from cl_runner.metrics import SCORES, metric_names
 from cl_runner.report.collect import collect
 from cl_runner.report.identity import without_idle
-from cl_runner.report.scores import METRICS
+from cl_runner.report.scores import RESULTS, with_validation
 from cl_runner.report.settings import NAMES, as_column, varying
 from cl_runner.results.recorded import RunFiles
 from cl_runner.sweeps.status import reason_of
 
 # Columns that are neither settings that vary nor metrics.
-_OWN = ("directory", "seed", "score", "failed")
+_OWN = ("directory", "seed", "failed")
 
 
 def runs_table(folder: Path) -> pd.DataFrame:
@@ -40,11 +40,11 @@ def runs_table(folder: Path) -> pd.DataFrame:
         rows.append({"directory": str(run.directory), "failed": failed, **_settings(run.directory)})
     rows.sort(key=lambda row: [part.zfill(12) for part in Path(row["directory"]).parts])
     known = [row for row in rows if "seed" in row]
-    keys = list(dict.fromkeys(key for row in known for key in row if key not in (*_OWN, *METRICS)))
+    keys = list(dict.fromkeys(key for row in known for key in row if key not in (*_OWN, *RESULTS)))
     settings = pd.DataFrame({key: as_column([row.get(key) for row in known]) for key in keys})
     scores = {row.get("score") for row in rows}
     metrics = dict.fromkeys(name for score in SCORES if score in scores for name in metric_names(score))
-    shown = ["seed", *varying(settings, keys), *metrics]
+    shown = ["seed", *varying(settings, keys), *with_validation(found.table, list(metrics))]
     columns = {key: as_column([row.get(key) for row in rows]) for key in shown}
     words = {key: pd.Series([row.get(key) for row in rows], dtype=object) for key in ("directory", "failed")}
     return pd.DataFrame({"directory": words["directory"], **columns, "failed": words["failed"]})

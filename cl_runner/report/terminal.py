@@ -1,6 +1,7 @@
 """The report in the terminal: a table for people, or the plain data for programs."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,10 +13,13 @@ from rich.table import Table
 from cl_runner.plain_text import cell, printable
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
+from cl_runner.report.protocols import ORACLE
+from cl_runner.report.selection import among_in_words, way_in_words
 from cl_runner.report.settings import shown
 from cl_runner.report.summary import Summary
 from cl_runner.report.words import (
     Verdict,
+    choice_in_words,
     comparison_in_words,
     counts_shown,
     difference,
@@ -42,9 +46,14 @@ def as_text(data: pd.DataFrame, form: str) -> str:
 
 
 def show(
-    console: Console, summary: Summary, verdicts: Sequence[Verdict], comparison: Comparison | None, pooled: str
+    console: Console,
+    summary: Summary,
+    verdicts: Sequence[Verdict],
+    comparison: Comparison | None,
+    costs: pd.DataFrame,
+    pooled: str,
 ) -> None:
-    """The summary as a table, the verdicts, and the comparison if there is one."""
+    """The summary as a table, the verdicts, what honesty costs, and the comparison if there is one."""
     score = summary.score
     others = [name for name in score.metrics if name != summary.metric]
     title = f"{score.label(summary.metric)}, 95 % interval over seeds{pooled}"
@@ -55,6 +64,13 @@ def show(
         _say(console, f"\n{heading}{verdict.answer}", "bold")
         for line in filter(None, lines):
             _say(console, line)
+    if not costs.empty:
+        _say(
+            console,
+            "\nWhat honesty costs: the test score of what each way of choosing picks, and its difference",
+            "bold",
+        )
+        print_whole(console, _costs_table(costs, summary))
     if comparison:
         _say(console, f"\n{comparison.first} minus {comparison.second}, in {score.steps}:", "bold")
         for _, row in comparison.table.iterrows():
@@ -72,13 +88,35 @@ def _table(summary: Summary, title: str, others: Sequence[str]) -> Table:
     counts = counts_shown(summary.table)
     for count in counts:
         table.add_column(count, justify="right")
+    if summary.protocol != ORACLE:
+        table.add_column(choice_in_words(summary.protocol, summary.metric).replace(" ", "\n"), justify="right")
     for name in [summary.metric, *others]:
         table.add_column(name.replace("_", "\n"), justify="right")
     for number, (_, row) in enumerate(summary.table.iterrows(), 1):
         values = [str(number), *(_setting(row[key]) for key in summary.keys)]
         values += [str(int(row[count])) for count in counts]
+        if summary.protocol != ORACLE:
+            values.append("–" if math.isnan(row["choice"]) else score.number(row["choice"]))
         best = " ".join(filter(None, estimate(row, summary.metric, score)))
         table.add_row(*values, f"[bold]{escape(best)}[/bold]", *(estimate(row, name, score)[0] for name in others))
+    return table
+
+
+def _costs_table(costs: pd.DataFrame, summary: Summary) -> Table:
+    """What each way of choosing picks, by its test score, and in brackets its difference to the test set's own pick."""
+    score = summary.score
+    table = Table()
+    table.add_column(f"{score.label(summary.metric)}")
+    ways = list(dict.fromkeys(costs["protocol"]))
+    for way in ways:
+        table.add_column(way_in_words(way), justify="right")
+    for heading, rows in costs.groupby(pd.Series(among_in_words(costs, summary), index=costs.index), sort=False):
+        cells = {}
+        for _, row in rows.iterrows():
+            cost = " (same)" if row["same"] else f" ({score.signed(row['difference'])})"
+            own = row["protocol"] == ORACLE.name
+            cells[row["protocol"]] = score.number(row[summary.metric]) + ("" if own else cost)
+        table.add_row(escape(str(heading)), *(cells.get(way, "") for way in ways))
     return table
 
 
