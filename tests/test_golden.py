@@ -43,14 +43,16 @@ COMMON = [
     "plots=none",
     "benchmark.tasks=3",
     "benchmark.test_samples=200",
-    "benchmark.validation=null",
     "model.hidden=[9,8]",
     "fisher.samples=40",
 ]
 # Runs of one of these share a stack, or with a class order of the seed's those of one seed. Last batches are short.
-PERMUTED = ["benchmark.train_samples=120", "train.epochs=2", "train.batch_size=16", "train.learning_rate=0.02"]
+NO_VALIDATION = "benchmark.validation=null"
+PERMUTED_SHORT = ["benchmark.train_samples=120", "train.epochs=2", "train.batch_size=16", "train.learning_rate=0.02"]
+PERMUTED = [NO_VALIDATION, *PERMUTED_SHORT]
 JOINT = [*PERMUTED, "method=joint"]
 CLASS = [
+    NO_VALIDATION,
     "benchmark=split_digits",
     "benchmark.scenario=class",
     "benchmark.class_order=fixed",
@@ -61,6 +63,7 @@ CLASS = [
     "train.keep_optimizer=true",
 ]
 TASK = [
+    NO_VALIDATION,
     "benchmark=split_digits",
     "benchmark.scenario=task",
     "benchmark.train_samples=250",
@@ -73,6 +76,7 @@ TASK = [
     "train.keep_optimizer=true",
 ]
 ROTATED = [
+    NO_VALIDATION,
     "benchmark.family=rotated",
     "benchmark.angles=random",
     "benchmark.normalize=false",
@@ -85,14 +89,16 @@ ROTATED = [
     "train.learning_rate=0.1",
     "train.momentum=0.9",
 ]
-REGRESSION = [
+REGRESSION_SHORT = [
     "benchmark=regression",
     "benchmark.train_samples=100",
     "train.first_epochs=30",
     "train.epochs=20",
     "train.weight_decay=0.001",
 ]
+REGRESSION = [NO_VALIDATION, *REGRESSION_SHORT]
 REGRESSION_IN_BATCHES = [
+    NO_VALIDATION,
     "benchmark=regression",
     "benchmark.train_samples=60",
     "train.epochs=4",
@@ -175,6 +181,8 @@ RUNS = {
     "regression_global_mask_ewc": [*REGRESSION, "method=global_mask", "method.ewc_lambda=1", "freeze=0.2"],
     "regression_ewc": [*REGRESSION, "method=ewc", "seed=1"],
     "regression_in_batches": [*REGRESSION_IN_BATCHES, "method=online_ewc", "method.ewc_lambda=1"],
+    "validation_ewc": ["benchmark.validation=0.1", *PERMUTED_SHORT, "method=ewc"],
+    "validation_regression": ["benchmark.validation=0.3", *REGRESSION_SHORT, "method=ewc"],
 }
 ALONE = [
     "ewc_sampled",
