@@ -14,8 +14,8 @@ from cl_runner.engine.seeding import generator
 
 
 def make_dropout(stack: Network, rates: Sequence[float], task: int) -> "Dropout | None":
-    """That of a task, from 0; None if no row, by its rate, drops any unit."""
-    return Dropout(stack, rates, task) if any(rates) and stack.hidden else None
+    """That of a task, from 0; None if no row drops units, by these rates."""
+    return Dropout(stack, rates, task) if any(rates) else None
 
 
 class Dropout:
