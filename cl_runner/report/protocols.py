@@ -103,16 +103,16 @@ def resolved(wanted: Protocol, runs: pd.DataFrame, metric: str) -> tuple[Protoco
     return replace(wanted, samples="test"), note
 
 
-def of_runs(runs: pd.DataFrame, metric: str, given: Protocol) -> dict[str, list[Protocol]]:
+def of_runs(runs: pd.DataFrame, given: Protocol) -> dict[str, list[Protocol]]:
     """The protocols that `runs` allow, by name; each of several chooses for the runs of other seeds.
 
-    The first tasks and the seeds are those of `given` where it has some: else a fifth of the tasks, and two halves of
-    the seeds, each of which chooses for the other.
+    The first tasks and the seeds are those of `given` where it has some. Else they are a fifth of the tasks, two at
+    least, as what keeps old tasks acts from the second on, and halves of the seeds, each choosing for the other.
     """
     wholly = not runs["validation_matrix"].isna().any()
     samples: Literal["validation", "test"] = "validation" if wholly else "test"
     found = [ORACLE, Protocol("validation")] if wholly else [ORACLE]
-    tasks = given.tasks or max(_fewest_tasks(metric), shared_tasks(runs) // 5)
+    tasks = given.tasks or max(2, shared_tasks(runs) // 5)
     if tasks < shared_tasks(runs):
         found.append(Protocol(samples, tasks=tasks))
     allowed = {protocol.name: [protocol] for protocol in found}

@@ -45,7 +45,7 @@ def _picks(runs: pd.DataFrame, keys: Sequence[str], metric: str, given: Protocol
     among: dict[str | None, pd.DataFrame] = ({} if len(by_method) == 1 else {None: settings}) | by_method
     ways = [
         (name, protocol, choices(runs, metric, protocol), _by_seed(protocol.judging(runs), metric))
-        for name, protocols in of_runs(runs, metric, given).items()
+        for name, protocols in of_runs(runs, given).items()
         for protocol in protocols
     ]
     for method, rows in among.items():
