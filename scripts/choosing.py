@@ -1,7 +1,7 @@
 """Draw what honesty costs: what each way of choosing picks of every method, and how that does on the test set.
 
-    uv run cl-run -m experiment=choosing hydra.sweep.dir=multirun/choosing
-    uv run scripts/choosing.py multirun/choosing [--out docs/figures/choosing.png]
+uv run cl-run -m experiment=choosing hydra.sweep.dir=multirun/choosing
+uv run scripts/choosing.py multirun/choosing [--out docs/figures/choosing.png]
 """
 
 import argparse

@@ -55,6 +55,7 @@ def run_stack(
     progress: Progress,
     *,
     draw: bool = False,
+    fail_fast: bool = False,
     started: float | None = None,
 ) -> list[Recorder]:
     """Train and record R runs that share benchmark, network, training schedule and device.
@@ -68,6 +69,7 @@ def run_stack(
         directories: where each run's results go.
         progress: is told of every epoch and task.
         draw: whether to draw each run's figures, once all are complete.
+        fail_fast: whether the others are left as they stand, to go on another time, once one of them fails.
         started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
     Returns:
@@ -78,7 +80,7 @@ def run_stack(
             `metrics.json`.
     """
     with locked(directories), threads_put_back(), Pauses(configs[0].checkpoint.minutes) as pauses:
-        return _run_stack(configs, directories, progress, pauses, draw, started)
+        return _run_stack(configs, directories, progress, pauses, draw, fail_fast, started)
 
 
 def _run_stack(
@@ -87,6 +89,7 @@ def _run_stack(
     progress: Progress,
     pauses: Pauses,
     draw: bool,
+    fail_fast: bool,
     started: float | None,
 ) -> list[Recorder]:
     clock = Stopwatch(started)
@@ -135,6 +138,9 @@ def _run_stack(
         for run in runs:
             run.recorder.scores(0, untrained, run.row)
 
+    def is_enough() -> bool:
+        return fail_fast and len(runs) < len(recorders)
+
     for task in range(first, tasks):
         number = task + 1
         if common.method.joint and moment is None:
@@ -153,7 +159,7 @@ def _run_stack(
             optimizer=optimizer,
             dropout=make_dropout(stack, [config.model.dropout for config in of_rows], task),
             moment=moment,
-            pause=pauses.due,
+            pause=lambda: pauses.due() or is_enough(),
         )
         moment = None
         for epoch in training:
@@ -161,6 +167,8 @@ def _run_stack(
                 with clock("write"):
                     save(runs, task, stack, method, epoch)
                 pauses.saved()
+                if is_enough():
+                    return recorders
                 continue
             clock.seconds["train"] += epoch.seconds
             with clock("evaluate"):
@@ -196,6 +204,8 @@ def _run_stack(
             with clock("write"):
                 save(runs, number, stack, method, moment)
             pauses.saved()
+            if is_enough():
+                return recorders
 
     with clock("write"):
         for run in runs:
