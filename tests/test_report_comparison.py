@@ -7,10 +7,10 @@ from fake_runs import write_run
 from cl_runner.errors import ConfigError
 from cl_runner.report.collect import collect
 from cl_runner.report.comparison import Comparison, compare, leads
-from cl_runner.report.intervals import intervals
 from cl_runner.report.settings import distinguishing
 from cl_runner.report.summary import summarise
 from cl_runner.report.words import comparison_in_words
+from cl_runner.results.intervals import intervals
 
 
 def compared(folder: Path, first: str, second: str) -> Comparison:

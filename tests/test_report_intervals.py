@@ -13,9 +13,9 @@ from scipy import stats
 
 from cl_runner.report.collect import collect
 from cl_runner.report.comparison import compare, leads
-from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.scores import score_of
 from cl_runner.report.summary import summarise
+from cl_runner.results.intervals import intervals, seed_means
 
 Values = NDArray[np.float64]
 Intervals = Callable[[Values], tuple[Values, Values]]

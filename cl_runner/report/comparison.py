@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from cl_runner.errors import ConfigError
-from cl_runner.report.intervals import ENOUGH_SEEDS, intervals, seed_means
 from cl_runner.report.scores import LESS_IS_BETTER, score_of
 from cl_runner.report.settings import BOOKKEEPING, NAMES, acting_apart, distinguishing, idle, select, shown, varying
 from cl_runner.report.summary import Summary
+from cl_runner.results.intervals import ENOUGH_SEEDS, intervals, seed_means
 
 # Settings that one choice sets together: where the two sides have nothing in common in these, they belong to what is
 # compared, and no longer to what has to agree.

@@ -29,11 +29,11 @@ from cl_runner.report.drawing import (
     with_intervals,
     without_formulas,
 )
-from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.protocols import ORACLE
 from cl_runner.report.scores import Score
 from cl_runner.report.summary import Summary, pareto_front
 from cl_runner.report.words import choice_in_words, runs_in_words
+from cl_runner.results.intervals import intervals, seed_means
 from cl_runner.results.significance import BIN_WIDTH
 
 _RANKED, _NUMBERED = 25, 12

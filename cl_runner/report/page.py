@@ -14,7 +14,6 @@ from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison
 from cl_runner.report.drawing import IN_A_TAG
 from cl_runner.report.gallery import Section
-from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.protocols import ORACLE
 from cl_runner.report.scores import Score
 from cl_runner.report.selection import among_in_words, way_in_words
@@ -30,6 +29,7 @@ from cl_runner.report.words import (
     left_out_in_words,
     runs_in_words,
 )
+from cl_runner.results.intervals import ENOUGH_SEEDS
 
 
 @dataclass(frozen=True)

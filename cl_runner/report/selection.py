@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 
 from cl_runner.report.comparison import minus
-from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.protocols import ORACLE, Protocol, of_runs
 from cl_runner.report.scores import LESS_IS_BETTER, score_of
 from cl_runner.report.settings import labels, shown
 from cl_runner.report.summary import Summary, choices, grouped
 from cl_runner.report.words import first_in_words, runs_in_words, seeds_in_words
+from cl_runner.results.intervals import intervals, seed_means
 
 
 def picks(runs: pd.DataFrame, keys: Sequence[str], metric: str, given: Protocol = ORACLE) -> pd.DataFrame:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cl_runner.report.intervals import intervals, seed_means
 from cl_runner.report.protocols import ORACLE, Protocol
 from cl_runner.report.scores import LESS_IS_BETTER, Score, score_of, with_validation
 from cl_runner.report.settings import labels, shown
+from cl_runner.results.intervals import intervals, seed_means
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pandas as pd
 from cl_runner.report.collect import LeftOut
 from cl_runner.report.comparison import Comparison, leads
 from cl_runner.report.identity import Repeat
-from cl_runner.report.intervals import ENOUGH_SEEDS
 from cl_runner.report.protocols import ORACLE, Protocol, shared_tasks
 from cl_runner.report.scores import LESS_IS_BETTER, Score
 from cl_runner.report.settings import BOOKKEEPING, acting_apart, idle, shown, varying
 from cl_runner.report.summary import Summary, grouped
+from cl_runner.results.intervals import ENOUGH_SEEDS
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Means over seeds with 95 % intervals, by Student's t as in `cl_runner.report.intervals`."""
+"""Means over seeds with 95 % intervals, by Student's t as in `cl_runner.results.intervals`."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cl_runner.report.intervals import ENOUGH_SEEDS, intervals
+from cl_runner.results.intervals import ENOUGH_SEEDS, intervals
 
 
 @dataclass(frozen=True)
