@@ -93,7 +93,11 @@ class LockedError(RunError):
     """Another process is at work in the run's directory."""
 
 
-class LaunchError(RunError):
+class SweepError(RunError):
+    """A sweep as a whole ends, for a reason that is no job's."""
+
+
+class LaunchError(SweepError):
     """What is to compute a sweep cannot be started."""
 
 

@@ -14,8 +14,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from cl_runner.config.schema import (
-    Config,
+from cl_runner.config.schema import Config
+from cl_runner.config.sweep_schema import (
+    SearchSweeperConfig,
     SlurmLauncherConfig,
     SlurmLocalLauncherConfig,
     StackedLauncherConfig,
@@ -26,6 +27,7 @@ from cl_runner.config.schema import (
 _STORE = ConfigStore.instance().store
 _STORE(name="cl_runner_schema", node=Config)
 _STORE(group="hydra/sweeper", name="cl_runner_schema", node=SweeperConfig)
+_STORE(group="hydra/sweeper", name="search_schema", node=SearchSweeperConfig)
 _STORE(group="hydra/launcher", name="stacked_schema", node=StackedLauncherConfig)
 _STORE(group="hydra/launcher", name="slurm_schema", node=SlurmLauncherConfig)
 _STORE(group="hydra/launcher", name="slurm_local_schema", node=SlurmLocalLauncherConfig)
@@ -52,6 +54,27 @@ class GridSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         return sweep(self.config, self.hydra_context.config_loader, self.launcher, arguments)
+
+
+class SearchSweeper(Sweeper):
+    """`hydra/sweeper=search`: see `cl_runner.sweeps.search`; finds its settings, and the launcher's, in the sweep's
+    config.
+    """
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def setup(self, *, hydra_context: HydraContext, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before `sweep`, with the config of the sweep."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search, with `arguments` as the overrides of the command line."""
+        from cl_runner.sweeps.search.sweeper import search
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        search(self.hydra_context, self.config, arguments)
 
 
 class _SweepLauncher(Launcher):

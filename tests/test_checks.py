@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from cl_runner.config.allowed import Choice, EachOf, Range, Words
 from cl_runner.config.descriptions import describe
-from cl_runner.config.schema import SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
+from cl_runner.config.sweep_schema import SlurmLauncherConfig, SlurmLocalLauncherConfig, StackedLauncherConfig
 from cl_runner.errors import ConfigError
 from cl_runner.methods.acting import unused_settings
 from cl_runner.runs.checks import checked

@@ -34,11 +34,11 @@ from cl_runner.errors import (
     DivergenceError,
     EndingError,
     JobError,
-    LaunchError,
     LockedError,
     RefusedError,
     RunError,
     StoppedError,
+    SweepError,
     WrongCommandError,
     explained,
     from_system,
@@ -146,7 +146,7 @@ def command(arguments: Sequence[str], started: float | None = None) -> None:
             raise
     except EndingError as ending:
         raise ending.reason from None
-    except (LaunchError, WrongCommandError, RefusedError):
+    except (SweepError, WrongCommandError, RefusedError):
         raise
     except RunError as error:
         raise JobError(error) from error

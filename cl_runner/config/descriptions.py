@@ -9,7 +9,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.conf import HydraConf
 
-from cl_runner.config.schema import LAUNCHERS, Config, SweeperConfig
+from cl_runner.config.schema import Config
+from cl_runner.config.sweep_schema import LAUNCHERS, SWEEPERS
 
 _KINDS: dict[Any, str] = {
     int: "an integer",
@@ -55,7 +56,9 @@ def _schema(key: str, owner: type | None) -> tuple[str, type]:
     if key.startswith("hydra.launcher."):
         return "hydra.launcher.", next(iter(LAUNCHERS.values()))
     if key.startswith("hydra.sweeper."):
-        return "hydra.sweeper.", SweeperConfig
+        name = key.split(".")[2]
+        known = next((sweeper for sweeper in SWEEPERS if name in get_type_hints(sweeper)), SWEEPERS[0])
+        return "hydra.sweeper.", known
     if key.startswith("method.parts.") and key.count(".") > 2 and is_dataclass(owner):
         return ".".join(key.split(".")[:3]) + ".", owner
     if key.startswith("hydra."):

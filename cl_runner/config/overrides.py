@@ -5,8 +5,15 @@ from pathlib import Path
 
 # https://hydra.cc/docs/1.3/advanced/override_grammar/basic/
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*", re.ASCII)
-# Mappings to which a setting may be added, as one's own code has settings that no schema knows.
-OPEN = ("method.parts.", "model.arguments.", "benchmark.arguments.")
+# Mappings to which a setting may be added, as one's own code has settings that no schema knows, and Optuna has.
+OPEN = (
+    "method.parts.",
+    "model.arguments.",
+    "benchmark.arguments.",
+    "hydra.sweeper.space",
+    "hydra.sweeper.sampler_arguments",
+    "hydra.sweeper.pruner_arguments",
+)
 _HOME = re.compile(r"([\w.+@/]+)=(~[\w.-]*(?:/[^,'\"]*)?)", re.ASCII)
 
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple, get_type_hints
 
-from cl_runner.config.allowed import Choice, DottedName, EachOf, InStep, PlainData, Range, WordOrClasses, Words
+from cl_runner.config.allowed import Choice, DottedName, EachOf, PlainData, Range, WordOrClasses
 
 # Upper ends that no run comes near: what is above is a slip, and would end in want of memory or time, or in overflow.
 _MANY = 10_000_000
 _STEPS = 1_000_000_000
 # Single precision ends at 3e38.
 _STRENGTH = 1e30
-_PETABYTE = 1e6
 _YEAR = 525_600
 
 
@@ -155,80 +154,6 @@ class CheckpointConfig:
     """When the state of an unfinished run is saved, besides after each task."""
 
     minutes: float = field(metadata=_within(0, _YEAR))
-
-
-@dataclass
-class StackedLauncherConfig:
-    """How `hydra/launcher=stacked` computes a sweep."""
-
-    _target_: str
-    size: int | None = field(metadata=_within(1, _MANY))
-    workers: int | None = field(metadata=_within(1, 1024))
-
-
-@dataclass
-class SlurmLocalLauncherConfig:
-    """How `hydra/launcher=slurm_local` submits the stacks of a sweep; the names are submitit's, but for the first."""
-
-    _target_: str
-    size: int | None = field(metadata=_within(1, _MANY))
-    wait: bool
-    array_parallelism: int | None = field(metadata=_within(1, 100_000))
-    timeout_min: int = field(metadata=_within(1, _YEAR))
-    # SLURM's own end.
-    signal_delay_s: int = field(metadata=_within(0, 65_535))
-    gpus_per_node: int | None = field(metadata=_within(0, 1024))
-    setup: list[str] = field(metadata={"allowed": Words()})
-
-
-@dataclass
-class SlurmLauncherConfig(SlurmLocalLauncherConfig):
-    """How `hydra/launcher=slurm` submits them; null leaves a setting to the site."""
-
-    name: str
-    partition: str | None
-    qos: str | None
-    account: str | None
-    constraint: str | None
-    exclude: str | None
-    gres: str | None
-    cpus_per_task: int | None = field(metadata=_within(1, 65_536))
-    mem_gb: float | None = field(metadata=_within(0, _PETABYTE, open_low=True))
-    max_num_timeout: int = field(metadata=_within(0, _MANY))
-    additional_parameters: list[str] = field(metadata={"allowed": Words()})
-
-
-# By the name of the class that Hydra makes of each.
-LAUNCHERS = {
-    "StackedLauncher": StackedLauncherConfig,
-    "SlurmLauncher": SlurmLauncherConfig,
-    "SlurmLocalLauncher": SlurmLocalLauncherConfig,
-}
-
-
-@dataclass
-class SweeperConfig:
-    """What a sweep is made of, besides the command line: see `cl_runner.sweeps.grids.union_of_grids`."""
-
-    _target_: str
-    max_batch_size: int | None = field(metadata=_within(1, _MANY))
-    params: dict[str, Any] | None = field(metadata={"words": "overrides by key, as in {seed: '0,1,2'}"})
-    grids: dict[str, Any] | None = field(
-        metadata={
-            "words": "names of grids, each with its overrides, as in {masks: {method: global_mask, freeze: '0.5,0.9'}}"
-        }
-    )
-    zipped: list[Any] = field(metadata={"allowed": InStep()})
-    fail_fast: bool
-
-
-@dataclass
-class OptunaConfig:
-    """What of the settings of `hydra/sweeper=optuna`, another package's, is not any number."""
-
-    n_trials: int = field(metadata=_within(1, _MANY))
-    n_jobs: int = field(metadata=_within(1, _MANY))
-    max_failure_rate: float = field(metadata=_within(0, 1))
 
 
 @dataclass

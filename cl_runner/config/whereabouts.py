@@ -21,7 +21,7 @@ def _code(code: CodeType) -> tuple[str, str]:
 
 
 # Modules that have Hydra put the settings of jobs together, or parse overrides.
-_SWEEPING = ("cl_runner.sweeps.sweeper", "cl_runner.sweeps.grids")
+_SWEEPING = ("cl_runner.sweeps.sweeper", "cl_runner.sweeps.grids", "cl_runner.sweeps.search.sweeper")
 _JOB = _code(vars(JobReturn)["return_value"].fget.__code__)
 # Of these settings that are Hydra's own code is at work.
 _OF_SETTINGS = {

@@ -14,7 +14,7 @@ from cl_runner.metrics import metric_names
 from cl_runner.report.identity import Repeat, take_repeats
 from cl_runner.report.scores import RESULTS
 from cl_runner.report.settings import BOOKKEEPING, FOLDER, NAMES, as_column
-from cl_runner.results.files import COMPLETE, FAILED, run_directories
+from cl_runner.results.files import COMPLETE, FAILED, dropped_after, run_directories
 from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
 from cl_runner.results.recorded import RunFiles
 from cl_runner.results.tables import VALIDATION
@@ -23,7 +23,7 @@ from cl_runner.sweeps.status import reason_of
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that no number of the report contains; `state` is failed, unfinished, unreadable or duplicate."""
+    """A run that no number of the report contains; `state` is failed, dropped, unfinished, unreadable or duplicate."""
 
     directory: Path
     state: str
@@ -68,6 +68,8 @@ def collect(folders: Iterable[Path], by_folder: bool = False) -> Runs:
                     found[directory][FOLDER] = _folder_of(directory, folders)
             elif (directory / FAILED).exists():
                 left_out.append(LeftOut(directory, "failed", _failure(directory)))
+            elif (task := dropped_after(directory)) is not None:
+                left_out.append(LeftOut(directory, "dropped", f"by the search, after task {task}"))
             else:
                 left_out.append(
                     LeftOut(directory, "unfinished", f"it has no {COMPLETE}: interrupted, or still running")

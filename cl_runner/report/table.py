@@ -24,7 +24,8 @@ def runs_table(folder: Path) -> pd.DataFrame:
 
     Columns are those of `runs.csv` (`cl-report`): `directory`, `seed`, the settings that vary, named as on the command
     line, and the metrics; accuracies are from 0 to 1. A setting that does nothing in a run is null, and so are the
-    metrics of one that is unfinished or failed. The last column, `failed`, says why it did, and is null in the others.
+    metrics of one that is unfinished, was dropped by a search, or failed. The last column, `failed`, says why it did,
+    and is null in the others.
     """
     found = collect([folder])
     rows: list[dict[str, Any]] = [
@@ -33,7 +34,7 @@ def runs_table(folder: Path) -> pd.DataFrame:
     for run in found.left_out:
         if run.state == "duplicate":
             continue
-        failed = None if run.state == "unfinished" else run.reason
+        failed = None if run.state in ("unfinished", "dropped") else run.reason
         if run.state == "failed":
             # Without its overrides, which are columns here.
             failed = reason_of(run.directory)

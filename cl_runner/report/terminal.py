@@ -129,7 +129,8 @@ def show_left_out(console: Console, left_out: Sequence[LeftOut], notes: Sequence
     """Which runs are in no number, and why; `notes` tell of repeats, and of runs of another score."""
     if left_out:
         _say(console, f"\nnot in any number: {left_out_in_words(left_out)}", "yellow")
-    for item in left_out:
+    # A search drops most of its runs, which is no news of any one of them.
+    for item in (item for item in left_out if item.state != "dropped"):
         _say(console, f"  {item.state} {item.directory}: {item.reason}")
     for note in notes:
         _say(console, f"\n{note}")

@@ -29,6 +29,8 @@ LOCK = ".lock"
 JOBS = "jobs.json"
 # Holds the reason why a run failed.
 FAILED = "failed.json"
+# Of a run that a search gave up: after which of its tasks.
+DROPPED = "dropped.json"
 # Of a run: its warnings and errors. Hydra writes it too: see conf/config.yaml.
 LOG = "cl_runner.log"
 # Files that the disk is asked for at the same time: it writes them together.
@@ -106,6 +108,12 @@ def metrics_in(directory: Path) -> dict[str, Any]:
 def has_failed(directory: Path) -> bool:
     """Whether it is marked there that the run in `directory` failed, and why."""
     return "reason" in _object_in(directory / FAILED)
+
+
+def dropped_after(directory: Path) -> int | None:
+    """After which task (from 1) a search gave up the run in `directory`; None if none did."""
+    task = _object_in(directory / DROPPED).get("after_task")
+    return task if type(task) is int else None
 
 
 def _object_in(file: Path) -> dict[str, Any]:
@@ -229,6 +237,11 @@ def _sync(path: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+def mark_dropped(directory: Path, task: int) -> None:
+    """Leave word that a search gave up the run in `directory` after a task (from 1)."""
+    write_atomically(directory / DROPPED, (json.dumps({"after_task": task}) + "\n").encode())
 
 
 def mark_failed(directory: Path, reason: str) -> None:

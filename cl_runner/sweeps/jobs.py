@@ -1,7 +1,7 @@
 """How the jobs of a sweep become stacks."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,23 +18,28 @@ _BUFFERS, _SAMPLE_ELEMENTS = 18, 2**22
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep: its number there, its settings, and where its results go."""
+    """A run of a sweep: its number there, its settings, where its results go, and the number of tasks `until` which it
+    is trained for now; None: to its end.
+    """
 
     number: int
     config: Config
     directory: Path
+    until: int | None = None
 
 
-def divided(jobs: Sequence[Job], size: int, workers: int) -> list[list[Job]]:
+def divided(
+    jobs: Sequence[Job], size: int, workers: int, standing: Callable[[Path], Hashable] = position_of
+) -> list[list[Job]]:
     """Divide jobs into stacks of at most `size`, equal for `workers` that each take one at a time.
 
-    Jobs of a stack have in common all that shapes and training schedule depend on, and neighbours as much else as can
-    be.
+    Jobs of a stack have in common all that shapes and training schedule depend on, and where they stand; neighbours as
+    much else as can be.
     """
     schedules: dict[Hashable, list[Job]] = {}
     for job in sorted(jobs, key=lambda job: job.config.sort_key):
         # Runs go on together from where they stand, if they stand at the same point.
-        schedules.setdefault((_schedule(job.config), position_of(job.directory)), []).append(job)
+        schedules.setdefault((_schedule(job.config), standing(job.directory)), []).append(job)
     stacks = []
     for alike in schedules.values():
         count = workers * math.ceil(len(alike) / (workers * size))

@@ -17,7 +17,7 @@ from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, RefusedError, RunError, explained, from_system, is_for_all
 from cl_runner.methods.acting import unused_settings
 from cl_runner.metrics import objective
-from cl_runner.results.files import FAILED, LOG, is_complete, mark_failed, metrics_in, naming
+from cl_runner.results.files import DROPPED, FAILED, LOG, is_complete, mark_failed, metrics_in, naming
 from cl_runner.results.record import Record, taken_up_by_others, write_record
 from cl_runner.runs.checks import checked
 from cl_runner.runs.machine import check_cores, check_device
@@ -25,14 +25,9 @@ from cl_runner.signals import held_back
 from cl_runner.sweeps.directories import Directories
 from cl_runner.sweeps.job_callbacks import JobCallbacks
 from cl_runner.sweeps.jobs import Job
-from cl_runner.sweeps.progress import SweepProgress
+from cl_runner.sweeps.progress import JobsProgress
 
 _log = logging.getLogger("cl_runner")
-
-
-def fails_fast(sweep: DictConfig) -> bool:
-    """Whether no job is begun any more once one has failed; sweepers of others cannot ask for it."""
-    return bool(sweep.hydra.sweeper.get("fail_fast", False))
 
 
 class Prepared:
@@ -45,10 +40,13 @@ class Prepared:
         progress: is told of every job.
         here: whether this machine trains them, and so must have their device.
         at_work: directories of jobs that are computed elsewhere, or are to be.
+        directories: of the sweep, where they are known.
 
     Attributes:
         jobs: to be computed.
         elsewhere: those at work.
+        runs: all that could be composed, by the number of the job; jobs that are one have the first of them.
+        refused: why the others could not be.
     """
 
     def __init__(
@@ -57,16 +55,17 @@ class Prepared:
         sweep: DictConfig,
         job_overrides: Sequence[Sequence[str]],
         first: int,
-        progress: SweepProgress,
+        progress: JobsProgress,
         *,
         here: bool = True,
         at_work: Collection[Path] = (),
+        directories: Directories | None = None,
     ) -> None:
         setup_globals()
         self._sweep, self._here, self._progress = sweep, here, progress
         self._overrides = dict(enumerate(job_overrides, first))
         self._at_work = set(at_work)
-        self._directories = Directories(Path(sweep.hydra.sweep.dir), at_work)
+        self._directories = directories or Directories(Path(sweep.hydra.sweep.dir), at_work)
         self._callbacks = JobCallbacks(context)
         self._returns: dict[int, JobReturn] = {}
         # Of jobs that are one, the number of the first by its directory.
@@ -79,6 +78,8 @@ class Prepared:
         self._acting: set[str] = set()
         self.jobs: list[Job] = []
         self.elsewhere: list[Job] = []
+        self.runs: dict[int, Job] = {}
+        self.refused: dict[int, str] = {}
         progress.warn(self._directories.damaged.values())
         for number, overrides in self._overrides.items():
             progress.composing(number - first)
@@ -92,6 +93,7 @@ class Prepared:
                 reason = explained(error, Path(sweep.hydra.sweep.dir) / LOG)
                 progress.failed(number, overrides, str(reason))
                 self._returns[number] = _FailedJob(reason)
+                self.refused[number] = str(reason)
         # What one of the swept methods does not use, another does.
         progress.warn(line for key, line in self._idle.items() if key not in self._acting)
         if len(self._wrong) < len(self._overrides):
@@ -118,11 +120,6 @@ class Prepared:
     def _failed(self, job: Job, reason: str) -> None:
         self._progress.failed(job.number, self._overrides[job.number], reason)
         self._returns[job.number] = _FailedJob(RunError(reason))
-
-    @property
-    def failed(self) -> bool:
-        """Whether a job has failed, or could not be composed."""
-        return any(isinstance(found, _FailedJob) for found in self._returns.values())
 
     @property
     def returns(self) -> list[JobReturn]:
@@ -164,10 +161,11 @@ class Prepared:
         self._note_unused(config, overrides)
         if directory in self._first:
             self._same[number] = self._first[directory]
+            self.runs[number] = self.runs[self._first[directory]]
             self._progress.same()
             return
         self._first[directory] = number
-        job = Job(number, config, directory)
+        job = self.runs[number] = Job(number, config, directory)
         self._returns[number] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
         # One that was at work may have finished meanwhile.
         if known and (finished or directory not in self._at_work):
@@ -212,8 +210,9 @@ class Prepared:
         with naming(job.directory):
             with open_dict(composed):
                 composed.hydra.sweep.subdir = os.path.relpath(job.directory, composed.hydra.sweep.dir)
-            # The reason of an earlier try says nothing of this one.
-            (job.directory / FAILED).unlink(missing_ok=True)
+            # What came of an earlier try says nothing of this one.
+            for name in (FAILED, DROPPED):
+                (job.directory / name).unlink(missing_ok=True)
             return run_job(
                 task_function=log_warnings,
                 config=composed,

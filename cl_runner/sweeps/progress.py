@@ -13,32 +13,20 @@ from cl_runner.sweeps.jobs import Job
 from cl_runner.terminal import Bar, counted, in_ranges, plain
 
 
-class SweepProgress(Bar):
-    """One bar over a whole sweep, with runs per minute; where there is no terminal, a plain line a stack.
+class JobsProgress(Bar):
+    """Told of every job that is composed, and what comes of it."""
 
-    What came out goes to standard output, all else to `console`.
-    """
-
-    def __init__(self, console: Console, jobs: int) -> None:
-        super().__init__(console, "composing", jobs)
-        self._jobs, self._runs = jobs, 0
-        if not console.is_terminal:
-            self._print(f"composing {jobs} jobs")
-        self._work: dict[int, float] = {}
+    def __init__(self, console: Console, description: str, total: int) -> None:
+        super().__init__(console, description, total)
         self._done = self._same = 0
         self._finished: list[str] = []
         self._begun: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._warned: set[str] = set()
-        self._started = time.perf_counter()
 
     def composing(self, number: int) -> None:
         """So many jobs are composed."""
         self._bar.update(self._total, completed=number)
-
-    def loading(self) -> None:
-        """All jobs are composed, and what computes them is being loaded."""
-        self._bar.update(self._total, completed=self._jobs, description="loading")
 
     def warn(self, lines: Iterable[str]) -> None:
         """Print each line once, however many jobs it is about."""
@@ -64,6 +52,25 @@ class SweepProgress(Bar):
     def done(self) -> None:
         """A job is complete."""
         self._done += 1
+
+
+class SweepProgress(JobsProgress):
+    """One bar over a whole sweep, with runs per minute; where there is no terminal, a plain line a stack.
+
+    What came out goes to standard output, all else to `console`.
+    """
+
+    def __init__(self, console: Console, jobs: int) -> None:
+        super().__init__(console, "composing", jobs)
+        self._jobs, self._runs = jobs, 0
+        if not console.is_terminal:
+            self._print(f"composing {jobs} jobs")
+        self._work: dict[int, float] = {}
+        self._started = time.perf_counter()
+
+    def loading(self) -> None:
+        """All jobs are composed, and what computes them is being loaded."""
+        self._bar.update(self._total, completed=self._jobs, description="loading")
 
     def computing(self, stacks: Sequence[Sequence[Job]]) -> None:
         """From now on stacks are computed."""
@@ -109,10 +116,6 @@ class SweepProgress(Bar):
         self._bar.update(self._total, completed=work, speed=speed)
         if fraction == 1 and before != len(stack) and not self._console.is_terminal:
             self._print(f"{int(work + 1e-6)} of {self._runs} runs computed, {speed}")
-
-    def left(self) -> None:
-        """A job has failed, and the others were left for that."""
-        self._print("stopped at the first failure; the same command goes on with the others")
 
     def finish(self, directory: Path) -> None:
         """Say what came out and where it lies."""

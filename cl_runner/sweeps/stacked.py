@@ -15,7 +15,7 @@ from rich.console import Console
 from cl_runner.limits import cores
 from cl_runner.results.locks import mark_failed_unless_locked
 from cl_runner.sweeps.jobs import Job, divided, largest_stack
-from cl_runner.sweeps.prepare import Prepared, fails_fast
+from cl_runner.sweeps.prepare import Prepared
 from cl_runner.sweeps.progress import SweepProgress
 from cl_runner.sweeps.workers import Workers
 
@@ -33,15 +33,14 @@ def launch(
     """
     size, workers = sweep.hydra.launcher.size, sweep.hydra.launcher.workers
     count = min(workers or cores(), len(job_overrides))
-    fail_fast = fails_fast(sweep)
     with (
-        Workers(count, str(sweep.benchmark.dataset), fail_fast=fail_fast) as pool,
+        Workers(count, str(sweep.benchmark.dataset)) as pool,
         SweepProgress(Console(stderr=True), len(job_overrides)) as progress,
     ):
         prepared = Prepared(context, sweep, job_overrides, first, progress)
         progress.loading()
-        jobs = [] if fail_fast and prepared.failed else prepared.jobs
-        stacks, at_once = _planned(jobs, size, count, workers is None, pool)
+        fitting, at_once = room(prepared.jobs, count, workers is None, pool) if prepared.jobs else (1, 1)
+        stacks = divided(prepared.jobs, size or fitting, at_once)
         progress.computing(stacks)
 
         def report(stack: Sequence[Job], fraction: float) -> None:
@@ -52,18 +51,14 @@ def launch(
             if failure is not None:
                 mark_failed_unless_locked(job.directory, failure)
             prepared.ended(job, failure)
-        if fail_fast and prepared.failed:
-            progress.left()
         progress.finish(Path(sweep.hydra.sweep.dir))
     return prepared.returns
 
 
-def _planned(
-    jobs: Sequence[Job], size: int | None, count: int, count_is_free: bool, pool: Workers
-) -> tuple[list[list[Job]], int]:
-    """The stacks, and how many of them to compute at the same time."""
-    if not jobs:
-        return [], 1
+def room(jobs: Sequence[Job], count: int, count_is_free: bool, pool: Workers) -> tuple[int, int]:
+    """How many of such jobs a stack may hold, and how many stacks to compute at the same time, by `count` workers or,
+    if that is free, fewer.
+    """
     free = pool.free_memory()
     threads = max(job.config.threads or 1 for job in jobs)
     on_cpu = all(job.config.device == "cpu" or (job.config.device == "auto" and "cuda" not in free) for job in jobs)
@@ -72,5 +67,4 @@ def _planned(
         # More threads than cores are many times slower, not a little.
         at_once = max(1, min(count, cores() // threads)) if on_cpu else 1
     memory = free["cpu"] if on_cpu else free.get("cuda", free["cpu"])
-    fitting = min(largest_stack(job.config, memory // at_once, on_cpu=on_cpu) for job in jobs)
-    return divided(jobs, size or fitting, at_once), at_once
+    return min(largest_stack(job.config, memory // at_once, on_cpu=on_cpu) for job in jobs), at_once

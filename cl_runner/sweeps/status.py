@@ -7,12 +7,20 @@ from typing import Literal
 
 from cl_runner.errors import DamagedError
 from cl_runner.plain_text import printable
-from cl_runner.results.files import COMPLETE, FAILED, has_failed, is_complete, position_of, run_directories
+from cl_runner.results.files import (
+    COMPLETE,
+    FAILED,
+    dropped_after,
+    has_failed,
+    is_complete,
+    position_of,
+    run_directories,
+)
 from cl_runner.results.locks import is_locked
 from cl_runner.results.reading import SETTINGS, parse_json, read_bytes, read_tail
 from cl_runner.sweeps.queue import FOLDER, Place, last_line, log_of, places, recorded
 
-State = Literal["finished", "running", "waiting", "failed", "lost", "unknown", "unreadable"]
+State = Literal["finished", "dropped", "running", "waiting", "failed", "lost", "unknown", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class JobStatus:
 def statuses(sweep: Path) -> list[JobStatus]:
     """Every job in and below the directory of a sweep that has a directory.
 
-    A job is lost if it is neither finished nor failed, nothing computes it, and nothing will unless it is started
-    again. It is unknown if only SLURM, which does not answer, or another machine could tell. What cannot be read is
-    among them, be it a job's or not.
+    A job is lost if it is neither finished, dropped by a search, nor failed, nothing computes it, and nothing will
+    unless it is started again. It is unknown if only SLURM, which does not answer, or another machine could tell. What
+    cannot be read is among them, be it a job's or not.
     """
     submissions = recorded(sweep)
     # The latest submission of a job counts.
@@ -65,6 +73,8 @@ def _by_itself(directory: Path) -> tuple[State, str] | None:
         return "failed", reason_of(directory)
     if is_locked(directory):
         return "running", _progress(directory)
+    if (task := dropped_after(directory)) is not None:
+        return "dropped", f"by the search, after task {task}"
     return None
 
 
