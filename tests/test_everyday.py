@@ -138,7 +138,7 @@ ZERO = torch.zeros(1)
     ],
 )
 def test_what_is_far_from_usual_is_blamed(overrides: list[str], blamed: list[str], make_config: MakeConfig) -> None:
-    epoch = Epoch(1, 2, data_loss=ZERO, terms={}, diverged=ZERO.bool(), samples=1, seconds=0.1)
+    epoch = Epoch(1, (2,), data_loss=ZERO, terms={}, diverged=ZERO.bool(), samples=1, seconds=0.1)
     words = divergence(1, epoch, 0, make_config(*overrides)).partition("try a smaller ")[2]
     assert [part.startswith(name) for part, name in zip(words.split(" or "), blamed, strict=True)] == [True] * len(
         blamed

@@ -39,8 +39,8 @@ def test_steps_are_those_of_the_classes_and_go_on_from_a_moment(
         known.grad = gradient.clone()
         if step == 3:
             buffers = {key: buffer.clone() for key, buffer in optimizer.buffers.items()}
-            count, optimizer = optimizer.count, make_optimizer(stack, configs)
-            optimizer.restore(buffers, count)
+            counts, optimizer = optimizer.counts, make_optimizer(stack, configs)
+            optimizer.restore(buffers, counts)
         optimizer.step()
         oracle.step()
         assert torch.equal(found, known)
@@ -70,8 +70,8 @@ def test_rows_of_several_settings_step_as_each_alone(
         stack.gradient[: stack.layout.rows * stack.layout.per_row].normal_(generator=source)
         if step == 3:
             buffers = {key: buffer.clone() for key, buffer in optimizer.buffers.items()}
-            count, optimizer = optimizer.count, make_optimizer(stack, configs)
-            optimizer.restore(buffers, count)
+            counts, optimizer = optimizer.counts, make_optimizer(stack, configs)
+            optimizer.restore(buffers, counts)
         optimizer.step()
         for row, (one, own) in enumerate(zip(alone, single, strict=True)):
             one.gradient.copy_(stack.layout.select(stack.gradient, [row]))

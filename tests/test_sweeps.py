@@ -67,18 +67,8 @@ def test_what_fixes_shapes_and_schedule_parts_stacks(make_config: MakeConfig) ->
     assert [len(stack) for stack in stacks[1:]] == [1] * len(other)
 
 
-def test_seeds_of_split_tasks_need_stacks_of_their_own(make_config: MakeConfig) -> None:
-    configs = [
-        make_config("benchmark=split_digits", "method=ewc", f"method.ewc_lambda={value}", f"seed={seed}")
-        for value in (1, 10)
-        for seed in (0, 1)
-    ]
-    stacks = divided(jobs_of(configs), 100, 1)
-    assert [{job.config.seed for job in stack} for stack in stacks] == [{0}, {1}]
-
-
-@pytest.mark.parametrize("order", ["fixed", "[3,1,4,0,5,9]"])
-def test_seeds_of_split_tasks_with_the_same_classes_share_a_stack(order: str, make_config: MakeConfig) -> None:
+@pytest.mark.parametrize("order", ["seed", "fixed", "[3,1,4,0,5,9]"])
+def test_seeds_of_split_tasks_share_a_stack(order: str, make_config: MakeConfig) -> None:
     options = ["benchmark=split_digits", "benchmark.tasks=3", f"benchmark.class_order={order}"]
     configs = [make_config(*options, f"seed={seed}") for seed in (0, 1, 2)]
     other = make_config(*options[:2], "benchmark.class_order=[0,1,2,3,4,6]")

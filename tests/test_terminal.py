@@ -16,7 +16,7 @@ from cl_runner.sweeps.jobs import Job
 from cl_runner.sweeps.progress import SweepProgress
 
 ZERO = torch.zeros(1)
-EPOCH = Epoch(2, 2, data_loss=torch.tensor([0.25]), terms={}, diverged=ZERO.bool(), samples=10, seconds=0.1)
+EPOCH = Epoch(2, (2,), data_loss=torch.tensor([0.25]), terms={}, diverged=ZERO.bool(), samples=10, seconds=0.1)
 SCORES = Scores([Score(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([10]))] * 3, None)
 
 

@@ -8,7 +8,6 @@ from cl_runner.benchmarks.datasets import Dataset
 from cl_runner.config.schema import Config
 from cl_runner.engine.mlp import MLPStack
 from cl_runner.engine.seeding import generator
-from cl_runner.errors import DataError
 from cl_runner.methods.method import Method
 from cl_runner.runs.training import Epoch, divergence, train_task
 
@@ -99,12 +98,6 @@ def test_a_run_in_a_stack_is_the_run_alone(name: str, make_config: MakeConfig, t
             torch.testing.assert_close(tensor, own[key], rtol=1e-8, atol=1e-10)
         for mine, theirs in zip(among[1], alone[1], strict=True):
             torch.testing.assert_close(mine.data_loss[run], theirs.data_loss[0])
-
-
-def test_runs_of_different_schedules_do_not_share_a_stack(make_config: MakeConfig, tiny: Dataset) -> None:
-    config = make_config("benchmark=split_digits", "train.batch_size=1", "train.epochs=1")
-    with pytest.raises(DataError, match="cannot share a stack"):
-        train(config, tiny, [0, 1, 2])
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,13 @@ class Layout:
             torch.index_select(view, 0, index, out=target)
         return found
 
+    def put(self, buffer: Tensor, rows: Sequence[int], selected: Tensor) -> None:
+        """Put what `select` gave of these rows, none twice, back into the buffer."""
+        index = torch.tensor(rows, device=buffer.device)
+        layout = replace(self, rows=len(rows))
+        for target, view in zip(self._views(buffer), layout._views(selected), strict=True):
+            target.index_copy_(0, index, view)
+
     def joined(self, parts: Sequence[tuple["Layout", Tensor]]) -> Tensor:
         """A buffer of this layout from buffers of networks of the same shape, the rows of the first part first."""
         found = parts[0][1].new_zeros(self.numel)
@@ -143,7 +150,29 @@ class Pass(NamedTuple):
     kept: Any
 
 
-class Network(Protocol):
+class Passes(Protocol):
+    """What passes through R networks of S streams, forward and backward."""
+
+    def per_row(self, values: Tensor) -> Tensor:
+        """For every row the entry of its stream: `(S, ...)` to `(R, ...)`."""
+
+    def forward(self, inputs: Tensor, scales: Tensor | None = None) -> Pass:
+        """The networks' outputs on inputs of the streams, `(S, D, B)`, with hidden units times `scales` `(R, H, B)`."""
+
+    def backward(self, forward: Pass, signal: Tensor) -> None:
+        """Set the gradient to that of a loss with `signal` `(R, C, B)` = d loss / d outputs."""
+
+    def add_squared_gradients(self, total: Tensor, forward: Pass, signals: Tensor) -> None:
+        """Add Σ over samples and over K signals of the squared gradients of each to the buffer `total` `(R·P,)`.
+
+        Args:
+            total: is added to.
+            forward: of the samples.
+            signals: `(R, C, K, B)`, K for each sample: derivatives by its outputs; overwritten.
+        """
+
+
+class Network(Passes, Protocol):
     """A stack of R networks.
 
     Attributes:
@@ -167,27 +196,9 @@ class Network(Protocol):
     def fan_out(self, rows: Sequence[int], seeds: Sequence[int]) -> "Network":
         """A stack of copies of the networks `rows`, which may repeat, for runs of these seeds."""
 
-    def per_row(self, values: Tensor) -> Tensor:
-        """For every row the entry of its stream: `(S, ...)` to `(R, ...)`."""
-
     def widest(self, signals: int = 1) -> int:
         """Elements of the largest tensor that a sample, with so many signals at its outputs, gives rise to in a
         network, but for the sample itself.
-        """
-
-    def forward(self, inputs: Tensor, scales: Tensor | None = None) -> Pass:
-        """The networks' outputs on inputs of the streams, `(S, D, B)`, with hidden units times `scales` `(R, H, B)`."""
-
-    def backward(self, forward: Pass, signal: Tensor) -> None:
-        """Set `gradient` to the gradient of a loss with `signal` `(R, C, B)` = d loss / d outputs."""
-
-    def add_squared_gradients(self, total: Tensor, forward: Pass, signals: Tensor) -> None:
-        """Add Σ over samples and over K signals of the squared gradients of each to the buffer `total` `(R·P,)`.
-
-        Args:
-            total: is added to.
-            forward: of the samples.
-            signals: `(R, C, K, B)`, K for each sample: derivatives by its outputs; overwritten.
         """
 
 

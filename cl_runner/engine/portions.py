@@ -1,13 +1,12 @@
-"""A stack's buffers in portions, each of the rows of one setting of the optimiser."""
+"""A stack's buffers in portions, each of the rows that the optimiser treats alike."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from cl_runner.config.schema import Rates
 from cl_runner.engine.network import BLOCK, Layout
 
 # Pieces that are shorter are computed in the copy, for each tensor costs a kernel about a microsecond.
@@ -15,35 +14,38 @@ _SHORT = 512
 
 
 class Portions:
-    """Where the rows of each setting lie in buffers.
+    """Where the rows of each kind lie in buffers.
 
-    Neighbouring rows of a setting are a piece of each tensor. What a piece has beyond whole blocks is computed in a
-    copy, together with that of the setting's other pieces: so its last digits are the same as alone.
+    Neighbouring rows of a kind are a piece of each tensor. What a piece has beyond whole blocks is computed in a copy,
+    together with that of the kind's other pieces: so its last digits are the same as alone.
 
     Args:
         layout: of the buffers.
-        rates: of each row.
+        kinds: of each row.
         device: of the buffers.
 
     Attributes:
-        rates: the distinct ones.
+        of_row: the portion of each row.
+        firsts: of each portion the first row.
     """
 
-    def __init__(self, layout: Layout, rates: Sequence[Rates], device: torch.device) -> None:
-        pieces: dict[Rates, list[slice]] = {setting: [] for setting in rates}
-        beyond: dict[Rates, list[int]] = {setting: [] for setting in rates}
+    def __init__(self, layout: Layout, kinds: Sequence[Hashable], device: torch.device) -> None:
+        pieces: dict[Hashable, list[slice]] = {kind: [] for kind in kinds}
+        beyond: dict[Hashable, list[int]] = {kind: [] for kind in kinds}
         if len(pieces) == 1:
-            pieces[rates[0]] = [slice(0, layout.numel)]
+            pieces[kinds[0]] = [slice(0, layout.numel)]
         else:
-            for setting, neighbours in groupby(range(layout.rows), key=lambda row: rates[row]):
+            for kind, neighbours in groupby(range(layout.rows), key=lambda row: kinds[row]):
                 first, *others = neighbours
                 for place in layout.places(first, first + 1 + len(others)):
                     size = place.stop - place.start
                     end = place.start + (size // BLOCK * BLOCK if size >= _SHORT else 0)
                     if end > place.start:
-                        pieces[setting].append(slice(place.start, end))
-                    beyond[setting] += range(end, place.stop)
-        self.rates = tuple(pieces)
+                        pieces[kind].append(slice(place.start, end))
+                    beyond[kind] += range(end, place.stop)
+        numbers = {kind: number for number, kind in enumerate(pieces)}
+        self.of_row = [numbers[kind] for kind in kinds]
+        self.firsts = [kinds.index(kind) for kind in pieces]
         self._pieces = list(pieces.values())
         # Filled up to whole blocks by an element that is there already, of which every copy becomes the same.
         filled = [index + index[-1:] * (-len(index) % BLOCK) for index in beyond.values()]
@@ -68,7 +70,7 @@ class Portioned:
         buffer: the whole.
         index: of the elements that `copy` has.
         copy: what no view is of.
-        tensors: of each setting, which together are its rows' elements: views of the buffer and of the copy.
+        tensors: of each portion, which together are its rows' elements: views of the buffer and of the copy.
     """
 
     buffer: Tensor

@@ -87,6 +87,10 @@ class Method:
             for tensor, values in part.state.of_row(row).items()
         }
 
+    def views(self) -> list[Tensor]:
+        """What the parts have learned, by row, `(R, ...)`."""
+        return [view for _, part in self.parts for view in part.state.views()]
+
     def load(self, row: int, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state_of` gave; what it lacks stays as new."""
         for name, part in self.parts:

@@ -76,6 +76,10 @@ class State:
         """All of them."""
         return self._buffers | self._rows
 
+    def views(self) -> list[Tensor]:
+        """All of them by row, `(R, ...)`: a buffer in several pieces, without what fills it up."""
+        return [view for name in self.tensors() for view in self._views(name)]
+
     def inherit(self, parent: "State", rows: Sequence[int]) -> None:
         """Take over what `parent` has for its `rows`, which may repeat; what it does not have stays as new."""
         index = torch.tensor(rows, device=self._like.device)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.base import Benchmark
-from cl_runner.benchmarks.batches import filled, stacked, total, widths
+from cl_runner.benchmarks.batches import batches, filled, stacked, total
 from cl_runner.benchmarks.splits import Split
+from cl_runner.engine.apart import apart
 from cl_runner.engine.network import Network
 from cl_runner.runs.outputs import outputs_on
 
@@ -51,12 +52,13 @@ def evaluate(stack: Network, benchmark: Benchmark, tasks: Sequence[int], seen: i
 def _evaluated(stack: Network, benchmark: Benchmark, split: Split, task: int, seen: int) -> Score:
     orders = split.samples([task])
     size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest()))
-    sizes = widths(max(len(order) for order in orders), size)
-    every_id, every_present = stacked(orders, sum(sizes), stack.parameters)
+    found = batches([len(order) for order in orders], size)
+    every_id, every_present = stacked(orders, found[-1].columns.stop, stack.parameters)
     score = loss = stack.parameters.new_zeros(stack.layout.rows)
-    for ids, present in zip(every_id.split(sizes, 1), every_present.split(sizes, 1), strict=True):
-        _, outputs = outputs_on(stack, split, ids, [task], seen)
-        labels, present = stack.per_row(split.labels_of(ids)), stack.per_row(present)
+    for batch in found:
+        ids = every_id[:, batch.columns]
+        _, outputs = outputs_on(apart(stack, batch.widths), split, ids, [task], seen)
+        labels, present = stack.per_row(split.labels_of(ids)), stack.per_row(batch.own(every_present))
         score = score + total(benchmark.likelihood.score(outputs, labels), present)
         loss = loss + total(benchmark.likelihood.loss_and_signal(outputs, labels)[0], present)
     samples = stack.per_row(torch.tensor([len(order) for order in orders]).to(every_id.device)).cpu()

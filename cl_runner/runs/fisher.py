@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.base import Benchmark
-from cl_runner.benchmarks.batches import filled, stacked, widths
+from cl_runner.benchmarks.batches import batches, filled, stacked
 from cl_runner.config.schema import FisherConfig
+from cl_runner.engine.apart import apart, of_samples
 from cl_runner.engine.network import Layout, Network
 from cl_runner.engine.seeding import generator
 from cl_runner.runs.outputs import outputs_on
@@ -49,8 +50,7 @@ def fisher_diagonal(stack: Network, benchmark: Benchmark, task: int, config: Fis
     ]
     total = torch.zeros_like(stack.parameters)
     if config.estimator == "batched":
-        longest = max(len(order) for order in orders)
-        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size or filled(longest))
+        counts = _add_batched(total, stack, benchmark, task, orders, config.batch_size)
     else:
         _add_per_sample(total, stack, benchmark, task, orders, config.estimator, sources)
         counts = torch.tensor([float(len(order)) for order in orders])
@@ -95,11 +95,13 @@ def _add_per_sample(
     several = likelihood.rank(active) if estimator == "exact" else 1
     size = filled(_CHUNK // stack.widest(several))
     draws = [torch.rand(len(order), generator=source) for order, source in zip(orders, sources, strict=True)]
-    sizes = widths(max(len(order) for order in orders), size)
-    ids_and_present, uniforms = stacked(orders, sum(sizes), total), stacked(draws, sum(sizes), total)[0]
-    columns = (part.split(sizes, 1) for part in (*ids_and_present, uniforms))
-    for ids, present, uniform in zip(*columns, strict=True):
-        forward, outputs = outputs_on(stack, benchmark.train, ids, [task], task + 1)
+    found = batches([len(order) for order in orders], size)
+    columns = found[-1].columns.stop
+    (every_id, every_present), (uniforms, _) = stacked(orders, columns, total), stacked(draws, columns, total)
+    for batch in found:
+        ids, uniform, present = every_id[:, batch.columns], uniforms[:, batch.columns], batch.own(every_present)
+        networks = apart(stack, batch.widths)
+        forward, outputs = outputs_on(networks, benchmark.train, ids, [task], task + 1)
         if estimator == "exact":
             signal = likelihood.expected_signals(outputs, active)
         elif estimator == "sampled":
@@ -109,20 +111,21 @@ def _add_per_sample(
             labels = stack.per_row(benchmark.train.labels_of(ids))
             signal = likelihood.loss_and_signal(outputs, labels)[1][:, :, None]
         signal.mul_(stack.per_row(present)[:, None, None])
-        stack.add_squared_gradients(total, forward, signal)
+        networks.add_squared_gradients(total, forward, signal)
 
 
 def _add_batched(
-    total: Tensor, stack: Network, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int
+    total: Tensor, stack: Network, benchmark: Benchmark, task: int, orders: Sequence[Tensor], size: int | None
 ) -> Tensor:
     """Add the squared mean gradient of every batch; returns the number of batches of each stream, `(S,)`."""
-    sizes = widths(max(len(order) for order in orders), size)
-    columns = (part.split(sizes, 1) for part in stacked(orders, sum(sizes), total))
-    for ids, present in zip(*columns, strict=True):
-        forward, outputs = outputs_on(stack, benchmark.train, ids, [task], task + 1)
+    found = batches([len(order) for order in orders], size)
+    every_id, every_present = stacked(orders, found[-1].columns.stop, total)
+    for batch in found:
+        ids, weights = every_id[:, batch.columns], batch.weights(every_present)
+        networks = apart(stack, batch.widths)
+        forward, outputs = outputs_on(networks, benchmark.train, ids, [task], task + 1)
         labels = stack.per_row(benchmark.train.labels_of(ids))
-        signal = benchmark.likelihood.loss_and_signal(outputs, labels)[1]
-        weights = present / present.sum(1, keepdim=True).clamp(min=1)
-        stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
+        _, signal = of_samples(networks, benchmark.likelihood.loss_and_signal, outputs, labels)
+        networks.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
         total.addcmul_(stack.gradient, stack.gradient)
-    return torch.tensor([-(-len(order) // size) for order in orders])
+    return torch.tensor([[width > 0 for width in batch.widths] for batch in found]).sum(0)

@@ -9,7 +9,6 @@ from cl_runner.config.schema import Config
 from cl_runner.engine.device import named_memory_errors, set_up, threads_put_back
 from cl_runner.engine.dropout import make_dropout
 from cl_runner.engine.models import make_network
-from cl_runner.engine.optimizers import make_optimizer
 from cl_runner.methods.method import Method
 from cl_runner.methods.settings import mask_of
 from cl_runner.results.files import is_complete
@@ -28,13 +27,15 @@ from cl_runner.runs.rows import (
     configs_of_rows,
     draw_all,
     fanned_out,
+    is_curve_point,
     record_epoch,
     record_states,
     save,
     share_rows,
 )
+from cl_runner.runs.schedule import Schedule
 from cl_runner.runs.state import load_state
-from cl_runner.runs.training import Epoch, Moment, kept_optimizer, train_task
+from cl_runner.runs.training import Epoch, Moment, by_row, kept_optimizer, paced_optimizer, train_task
 from cl_runner.signals import Pauses
 
 
@@ -64,8 +65,8 @@ def run_stack(
     `checkpoint.minutes`, and where a signal asks for it (`cl_runner.signals`).
 
     Args:
-        configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, and
-            nothing else. Those with a state must stand at the same point.
+        configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, the
+            optimiser's rates, and nothing else. Those with a state must stand at the same point.
         directories: where each run's results go.
         progress: is told of every epoch and task.
         until: the number of tasks after which they are left as they stand, to go on another time; None: to the end.
@@ -145,8 +146,8 @@ def _run_stack(
             stack.initialise(task)
 
         trained_on = list(range(number)) if common.method.joint else [task]
-        of_rows = configs_of_rows(runs)
-        optimizer = make_optimizer(stack, [config.train for config in of_rows], task)
+        schedule, of_rows = Schedule(benchmark, task, trained_on, common.train), configs_of_rows(runs)
+        optimizer = paced_optimizer(stack, [config.train for config in of_rows], task, schedule, moment)
         training = train_task(
             stack,
             method,
@@ -154,6 +155,7 @@ def _run_stack(
             task,
             trained_on,
             common.train,
+            schedule=schedule,
             optimizer=optimizer,
             dropout=make_dropout(stack, [config.model.dropout for config in of_rows], task),
             moment=moment,
@@ -167,24 +169,30 @@ def _run_stack(
                 pauses.saved()
                 continue
             clock.seconds["train"] += epoch.seconds
-            with clock("evaluate"):
-                tested = _tested(epoch, number, tasks, common.train.curve_points)
-                scores = evaluate(stack, benchmark, tested, seen=number)
             with clock("write"):
-                for run in runs:
-                    record_epoch(run, number, epoch, scores.first(number))
-                runs = [run for run in runs if not run.recorder.failure]
-            progress.epoch(number, tasks, epoch)
+                runs = record_epoch(runs, number, epoch)
             if not runs:
+                progress.epoch(number, tasks, epoch)
                 return recorders
+            tested = [run for run in runs if is_curve_point(epoch, run.row, common.train.curve_points)]
+            with clock("evaluate"):
+                scores = evaluate(stack, benchmark, range(number if tested else 0), seen=number)
+            with clock("write"):
+                for run in tested:
+                    run.recorder.curve_point(number, epoch.number, scores, run.row)
+            progress.epoch(number, tasks, epoch)
 
+        with clock("evaluate"):
+            scores = evaluate(stack, benchmark, range(tasks), seen=number)
         with clock("fisher"):
             wanted = [(run.row, run.config.fisher) for run in runs]
             layout, fisher, fisher_rows = fisher_diagonals(stack, benchmark, task, wanted)
             for run, row in zip(runs, fisher_rows, strict=True):
                 run.fisher_row = row
         with clock("write"):
+            epochs = by_row(stack, schedule.epochs)
             for run in runs:
+                run.recorder.curve_point(number, epochs[run.row], scores.first(number), run.row)
                 run.recorder.scores(number, scores, run.row)
             record_states(runs, number, stack, method.scale, layout, fisher)
         progress.task(number, tasks, scores)
@@ -216,11 +224,3 @@ def _run_stack(
     if draw:
         draw_all(runs)
     return recorders
-
-
-def _tested(epoch: Epoch, trained: int, tasks: int, points: int) -> range:
-    """Tasks (from 0) to test after an epoch: those so far at up to `points` epochs a task, all after the last."""
-    if epoch.number == epoch.count:
-        return range(tasks)
-    is_point = epoch.number * points // epoch.count > (epoch.number - 1) * points // epoch.count
-    return range(trained if is_point else 0)

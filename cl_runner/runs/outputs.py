@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cl_runner.benchmarks.splits import Split
-from cl_runner.engine.network import Network, Pass
+from cl_runner.engine.network import Pass, Passes
 
 
 def outputs_on(
-    stack: Network, split: Split, ids: Tensor, tasks: Sequence[int], seen: int, scales: Tensor | None = None
+    stack: Passes, split: Split, ids: Tensor, tasks: Sequence[int], seen: int, scales: Tensor | None = None
 ) -> tuple[Pass, Tensor]:
     """Run the networks on samples.
 

@@ -176,7 +176,7 @@ class Recorder:
         speed = round(epoch.samples / epoch.seconds, 1)
         self._epochs.append([task, epoch.number, *terms, round(seconds, 6), speed])
         # Short epochs by the thousand are written a hundred at a time: opening a file takes as long as some of them.
-        if epoch.seconds > _SHORT_EPOCH or len(self._epochs) == 100 or epoch.number == epoch.count:
+        if epoch.seconds > _SHORT_EPOCH or len(self._epochs) == 100 or epoch.number == epoch.counts[row]:
             self._write_epochs()
 
     def _write_epochs(self) -> None:
@@ -185,9 +185,8 @@ class Recorder:
 
     def curve_point(self, task: int, epoch: int, scores: Scores, row: int) -> None:
         """Scores on the tasks so far, in the course of training `task`."""
-        if scores.test:
-            lines = ([short(score.score[row]) for score in of_task] for of_task in _by_task(scores))
-            self._append("learning_curves.csv", ([task, epoch, number, *line] for number, line in enumerate(lines, 1)))
+        lines = ([short(score.score[row]) for score in of_task] for of_task in _by_task(scores))
+        self._append("learning_curves.csv", ([task, epoch, number, *line] for number, line in enumerate(lines, 1)))
 
     def task(self, state: TaskState) -> None:
         """Write the state after a task."""

@@ -39,7 +39,7 @@ def states_of(
             task=task,
             epoch=moment.epoch if moment else 0,
             step=moment.step if moment else 0,
-            count=moment.count if moment else 0,
+            count=moment.counts[row] if moment else 0,
             tables=dict(tables),
             matrices=matrices,
             vectors=vectors_of(row),
@@ -71,4 +71,5 @@ def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Momen
         for name in remembered
     }
     losses = torch.stack([state.losses for state in states]).to(stack.parameters)
-    return Moment(states[0].epoch, states[0].step, known, losses, optimizer, states[0].count)
+    counts = [state.count for state in states]
+    return Moment(states[0].epoch, states[0].step, known, losses, optimizer, counts)

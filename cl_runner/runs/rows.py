@@ -14,7 +14,6 @@ from cl_runner.output import warn
 from cl_runner.results.figures import draw_figures
 from cl_runner.results.files import sync
 from cl_runner.results.run import Run
-from cl_runner.runs.evaluation import Scores
 from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import states_of
 from cl_runner.runs.state import RunState, save_states
@@ -92,13 +91,26 @@ def save(runs: Sequence[RunInStack], task: int, stack: Network, method: Method, 
     )
 
 
-def record_epoch(run: RunInStack, task: int, epoch: Epoch, scores: Scores) -> None:
-    """Write what an epoch of `task` cost, and the scores after it; a run whose loss diverged has failed."""
-    if epoch.diverged[run.row]:
-        run.recorder.fail(divergence(task, epoch, run.row, run.config))
-        return
-    run.recorder.epoch(task, epoch, run.row)
-    run.recorder.curve_point(task, epoch.number, scores, run.row)
+def record_epoch(runs: Sequence[RunInStack], task: int, epoch: Epoch) -> list[RunInStack]:
+    """Write what an epoch of `task` cost those that were trained in it; gives the runs without those whose loss
+    diverged, which have failed.
+    """
+    for run in runs:
+        if epoch.number > epoch.counts[run.row]:
+            continue
+        if epoch.diverged[run.row]:
+            run.recorder.fail(divergence(task, epoch, run.row, run.config))
+        else:
+            run.recorder.epoch(task, epoch, run.row)
+    return [run for run in runs if not run.recorder.failure]
+
+
+def is_curve_point(epoch: Epoch, row: int, points: int) -> bool:
+    """Whether to test the tasks so far after an epoch of a row, at up to `points` epochs a task; not after its last,
+    where all tasks are tested.
+    """
+    number, count = epoch.number, epoch.counts[row]
+    return number < count and number * points // count > (number - 1) * points // count
 
 
 def record_states(

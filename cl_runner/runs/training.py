@@ -1,28 +1,29 @@
 """Training a stack of networks on one task."""
 
-import itertools
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from cl_runner.benchmarks.base import Benchmark
-from cl_runner.benchmarks.batches import filled, stacked, total, widths
+from cl_runner.benchmarks.batches import Batch, total
 from cl_runner.config.schema import Config, TrainConfig
+from cl_runner.engine.apart import apart, of_samples
 from cl_runner.engine.cuda_graph import CapturedStep
 from cl_runner.engine.dropout import Dropout
-from cl_runner.engine.network import Network
+from cl_runner.engine.network import Network, Passes
 from cl_runner.engine.optimizers import Optimizer, make_optimizer
 from cl_runner.engine.seeding import generator
-from cl_runner.errors import DataError
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
 from cl_runner.methods.part import Step
 from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
 from cl_runner.runs.outputs import outputs_on
+from cl_runner.runs.schedule import Schedule
+from cl_runner.runs.waiting import Waiting
 
 # What is above is likely to blame for a loss that diverged.
 _USUAL = {
@@ -37,15 +38,21 @@ _USUAL = {
 @dataclass(frozen=True)
 class Epoch:
     """What an epoch cost: the loss and the parts' `terms` of it are `(R,)`, in nats; `diverged` tells which runs are no
-    longer finite."""
+    longer finite. A row of which `counts` says that it has fewer epochs than `number` was not trained in it.
+    """
 
     number: int
-    count: int
+    counts: Sequence[int]
     data_loss: Tensor
     terms: Mapping[str, Tensor]
     diverged: Tensor
     samples: int
     seconds: float
+
+    @property
+    def count(self) -> int:
+        """How many epochs the task takes."""
+        return max(self.counts)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Moment:
 
     `epoch` epochs are done, and `step` steps of the next. `generators` are the states of the streams' generators before
     that epoch, `losses` `(R, n)` those of its n samples so far. `optimizer` holds the buffers `(R·P,)` of the optimiser
-    by name, and `count` its number of steps.
+    by name, and `counts` each row's number of steps.
     """
 
     epoch: int
@@ -62,7 +69,7 @@ class Moment:
     generators: Sequence[Tensor]
     losses: Tensor
     optimizer: Mapping[str, Tensor]
-    count: int
+    counts: Sequence[int]
 
     @property
     def at_start(self) -> bool:
@@ -78,6 +85,7 @@ def train_task(
     tasks: Sequence[int],
     config: TrainConfig,
     *,
+    schedule: Schedule | None = None,
     optimizer: Optimizer | None = None,
     dropout: Dropout | None = None,
     moment: Moment | None = None,
@@ -90,7 +98,8 @@ def train_task(
         task: number of the task, from 0, for the order of the samples, what is active, and the number of epochs.
         tasks: whose training sets are used: `[task]`, or all so far for joint training.
         config: how; common to all runs, but for what `optimizer` has by row.
-        optimizer: a new one of the stack; None to make it here, of the same rates for all rows.
+        schedule: of the task; None to make it here.
+        optimizer: a new one of the stack by `paced_optimizer`; None to make it here, of the same rates for all rows.
         dropout: of the task, if units are dropped.
         moment: to go on from, with the stack's parameters as they were; None to start.
         pause: asked after each step whether to say where training stands.
@@ -98,91 +107,103 @@ def train_task(
     Yields:
         After each epoch its loss, mean over samples; penalty and L1 term as they stand at its end. Where it is to
         pause, the moment.
-
-    Raises:
-        DataError: runs that need different numbers of steps an epoch.
     """
-    pools = benchmark.train.samples(tasks)
+    schedule = schedule or Schedule(benchmark, task, tasks, config)
+    optimizer = optimizer or paced_optimizer(stack, [config] * stack.layout.rows, task, schedule, moment)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
-    longest = max(len(pool) for pool in pools)
-    size = config.batch_size or filled(longest)
-    steps_an_epoch = math.ceil(len(pools[0]) / size)
-    if any(math.ceil(len(pool) / size) != steps_an_epoch for pool in pools):
-        raise DataError(
-            "runs that need different numbers of steps an epoch cannot share a stack: hydra.launcher.size=1 gives each "
-            "its own"
-        )
-    epochs = (config.first_epochs if task == 0 else None) or config.epochs or 0
-    steps = config.iterations or epochs * steps_an_epoch
-    epochs = math.ceil(steps / steps_an_epoch)
-    sizes = widths(longest, size)
-    optimizer = optimizer or make_optimizer(stack, [config] * stack.layout.rows, task)
+    counts = by_row(stack, schedule.epochs)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:
-        optimizer.restore(moment.optimizer, moment.count)
+        optimizer.restore(moment.optimizer, moment.counts)
         for source, state in zip(sources, moment.generators, strict=True):
             source.set_state(state)
     if not moment or moment.at_start:
         method.begin(task)
     method.prepare()
 
-    def step(ids: Tensor, labels: Tensor, weights: Tensor, *others: Tensor) -> None:
+    def step(
+        networks: Passes, waiting: Container[int], ids: Tensor, labels: Tensor, weights: Tensor, *others: Tensor
+    ) -> None:
         *drawn, losses = others
         scales = dropout.scales(*drawn) if dropout else None
-        forward, outputs = outputs_on(stack, benchmark.train, ids, tasks, task + 1, scales)
-        loss, signal = benchmark.likelihood.loss_and_signal(outputs, stack.per_row(labels))
+        forward, outputs = outputs_on(networks, benchmark.train, ids, tasks, task + 1, scales)
+        loss, signal = of_samples(networks, benchmark.likelihood.loss_and_signal, outputs, stack.per_row(labels))
         if method.reads_outputs:
             method.on_outputs(Step(ids, outputs, loss, signal))
-        losses.copy_(loss)
-        stack.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
+        losses.copy_(loss[:, : losses.shape[1]])
+        networks.backward(forward, signal.mul_(stack.per_row(weights)[:, None]))
         method.on_gradient()
-        optimizer.step()
+        optimizer.step(waiting)
         method.on_update()
         idle.put_back()
 
-    take_step = CapturedStep(step) if stack.parameters.is_cuda else step
-    for number in range(done + 1, epochs + 1):
+    alike: Callable[..., None] = partial(step, stack, ())
+    if stack.parameters.is_cuda:
+        alike = CapturedStep(alike)
+
+    def take(batch: Batch, *tensors: Tensor) -> None:
+        if batch.alike:
+            alike(*tensors)
+            return
+        at_rest = Waiting(stack, method, [row for row, width in enumerate(by_row(stack, batch.widths)) if not width])
+        step(apart(stack, batch.widths), at_rest.rows, *tensors)
+        at_rest.put_back()
+
+    for number in range(done + 1, max(schedule.epochs) + 1):
         started = time.perf_counter()
         generators = [source.get_state() for source in sources]
-        orders = [
-            pool[torch.randperm(len(pool), generator=source)] for pool, source in zip(pools, sources, strict=True)
-        ]
-        epoch_ids, present = stacked(orders, sum(sizes), stack.parameters)
-        epoch_labels = benchmark.train.labels_of(epoch_ids)
-        # A sample weighs one over the size of its batch, which in a run's last batch is its own.
-        epoch_weights = torch.cat([part / part.sum(1, keepdim=True) for part in present.split(sizes, 1)], 1)
-        epoch_losses = present.new_zeros(stack.layout.rows, present.shape[1])
-        columns = (part.split(sizes, 1) for part in (epoch_ids, epoch_labels, epoch_weights, epoch_losses))
-        batches = list(itertools.islice(zip(*columns, strict=True), steps - (number - 1) * steps_an_epoch))
+        order = schedule.drawn(number, sources, stack.parameters)
+        labels, losses = benchmark.train.labels_of(order.ids), order.present.new_zeros(len(counts), order.ids.shape[1])
         at = 0
         if moment and number == done + 1:
-            at = moment.step
-            epoch_losses[:, : at * size] = moment.losses
-        while at < len(batches):
+            at, known = moment.step, moment.losses[:, : losses.shape[1]]
+            losses[:, : known.shape[1]] = known
+        while at < len(order.batches):
             # Without automatic differentiation's bookkeeping a step is some percent faster.
             with torch.inference_mode():
-                for batch in batches[at:]:
-                    *given, losses = batch
-                    if dropout:
-                        given.append(dropout.drawn(number, at, losses.shape[1]))
-                    take_step(*given, losses)
+                for batch in order.batches[at:]:
+                    columns, weights = batch.columns, batch.weights(order.present)
+                    drawn = [dropout.drawn(number, at, weights.shape[1])] if dropout else []
+                    take(batch, order.ids[:, columns], labels[:, columns], weights, *drawn, losses[:, batch.samples])
                     at += 1
                     if pause():
                         break
-            if at < len(batches):
-                losses = epoch_losses[:, : at * size]
-                yield Moment(number - 1, at, generators, losses, optimizer.buffers, optimizer.count)
-        trained = stack.per_row(present[:, : len(batches) * size]).sum(1)
-        data_loss = (total(epoch_losses, stack.per_row(present)) / trained).cpu()
+            if at < len(order.batches):
+                known = losses[:, : batch.samples.stop]
+                yield Moment(number - 1, at, generators, known, optimizer.buffers, optimizer.counts)
+        trained = stack.per_row(order.present).sum(1)
+        data_loss = (total(losses, stack.per_row(order.present)) / trained.clamp(min=1)).cpu()
         terms = {name: term.cpu() for name, term in method.terms().items()}
         # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
         diverged = ~torch.isfinite(sum(terms.values(), data_loss) + stack.layout.totals(stack.parameters).cpu())
         seconds = time.perf_counter() - started
-        yield Epoch(number, epochs, data_loss, terms, diverged, int(trained.sum()), seconds)
-        if number < epochs and pause():
+        yield Epoch(number, counts, data_loss, terms, diverged, int(trained.sum()), seconds)
+        if number < max(counts) and pause():
             generators = [source.get_state() for source in sources]
-            yield Moment(number, 0, generators, epoch_losses[:, :0], optimizer.buffers, optimizer.count)
+            yield Moment(number, 0, generators, losses[:, :0], optimizer.buffers, optimizer.counts)
+
+
+def by_row(stack: Network, values: Sequence[int]) -> list[int]:
+    """For every row the entry of its stream."""
+    of_seed = dict(zip(stack.streams, values, strict=True))
+    return [of_seed[seed] for seed in stack.seeds]
+
+
+def paced_optimizer(
+    stack: Network, configs: Sequence[TrainConfig], task: int, schedule: Schedule, moment: Moment | None
+) -> Optimizer:
+    """A new optimiser of a stack that is trained by a schedule, from a moment on.
+
+    Args:
+        stack: the networks.
+        configs: one for each row.
+        task: that is trained, from 0.
+        schedule: of the task.
+        moment: that it is to go on from, which it is not told here.
+    """
+    counts = moment.counts if moment else [0] * len(configs)
+    return make_optimizer(stack, configs, task, list(zip(by_row(stack, schedule.steps), counts, strict=True)))
 
 
 def kept_optimizer(
@@ -201,7 +222,8 @@ def kept_optimizer(
     for buffer in buffers.values():
         clear_idle_outputs(replace(stack.layout, rows=len(rows)), buffer, used)
     generators = [generator(seed, "batches", task).get_state() for seed in streams]
-    return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, optimizer.count)
+    counts = optimizer.counts
+    return Moment(0, 0, generators, stack.parameters.new_zeros(len(rows), 0), buffers, [counts[row] for row in rows])
 
 
 def divergence(task: int, epoch: Epoch, row: int, config: Config) -> str:

@@ -68,9 +68,7 @@ def _parameters(config: Config) -> int:
 def _schedule(config: Config) -> Hashable:
     """What the runs of a stack have in common."""
     benchmark = replace(config.benchmark, name="")
-    # Where the seed draws their classes, split tasks differ in size between seeds, and so in the number of steps.
-    seed = config.seed if benchmark.family == "split" and benchmark.class_order == "seed" else None
     train = replace(config.train, learning_rate=0.0, task_decay=1.0, momentum=0.0, weight_decay=0.0)
     parts = (benchmark, replace(config.model, name="", dropout=0.0), train)
-    rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots, seed)
+    rest = (config.method.joint, config.device, config.threads, config.data_dir, config.plots)
     return *(str(astuple(part)) for part in parts), *rest
