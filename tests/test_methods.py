@@ -21,7 +21,7 @@ def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathF
         # Drawing takes longer than training, and nobody looks.
         patch.setattr("cl_runner.runs.rows.draw_figures", lambda *_: None)
         for methods in (METHODS[:-1], METHODS[-1:]):
-            configs = [make_config(f"method={method}") for method in methods]
+            configs = [make_config(f"method={method}", "benchmark.validation=null") for method in methods]
             run_stack(configs, [folder / method for method in methods], Silent())
     return {method: load_run(folder / method).metrics["average_accuracy"] for method in METHODS}
 
