@@ -58,6 +58,31 @@ def test_a_sweep_is_an_array_and_the_same_as_on_this_machine(
 
 
 @pytest.mark.usefixtures("cluster")
+def test_the_first_failure_cancels_the_others(sweep: Sweep, tmp_path: Path) -> None:
+    # The weights of the second grow by a twentieth a step; the third has to wait for a node.
+    decay = ["seed=0,1,2", "train.weight_decay=0,20.5,0", "hydra.sweeper.zipped=[[seed,train.weight_decay]]"]
+    runs = [
+        *SMALL,
+        *decay,
+        "train.optimizer=sgd",
+        "train.learning_rate=0.1",
+        "train.epochs=1000000",
+        MEMORY,
+        "hydra.launcher.size=1",
+        "hydra.sweep.dir=s",
+    ]
+    output = sweep(*runs, "hydra.sweeper.fail_fast=true", "hydra.launcher.array_parallelism=2", code=1)
+    assert "stopped at the first failure; the same command goes on with the others" in output
+    assert "0 of 3 runs complete, 1 failed, in s" in output
+    assert {status.directory.name: status.state for status in statuses(tmp_path / "s")} == {
+        "0": "lost",
+        "1": "failed",
+        "2": "lost",
+    }
+    assert "saved in task 1" in statuses(tmp_path / "s")[0].words
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_cancelled_job_is_lost_until_the_sweep_is_started_again(sweep: Sweep, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     runs = [*LONG, "seed=7,8", MEMORY, "hydra.launcher.size=1", "hydra.sweep.dir=s"]

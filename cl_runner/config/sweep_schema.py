@@ -75,6 +75,7 @@ class SweeperConfig:
         }
     )
     zipped: list[Any] = field(metadata={"allowed": InStep()})
+    fail_fast: bool
 
 
 @dataclass

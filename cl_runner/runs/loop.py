@@ -57,6 +57,7 @@ def run_stack(
     *,
     until: int | None = None,
     draw: bool = False,
+    fail_fast: bool = False,
     started: float | None = None,
 ) -> list[Recorder]:
     """Train and record R runs that share benchmark, network, training schedule and device.
@@ -71,6 +72,7 @@ def run_stack(
         progress: is told of every epoch and task.
         until: the number of tasks after which they are left as they stand, to go on another time; None: to the end.
         draw: whether to draw each run's figures, once all are complete.
+        fail_fast: whether the others are left as they stand, to go on another time, once one of them fails.
         started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
     Returns:
@@ -81,7 +83,7 @@ def run_stack(
             `metrics.json`.
     """
     with locked(directories), threads_put_back(), Pauses(configs[0].checkpoint.minutes) as pauses:
-        return _run_stack(configs, directories, progress, pauses, until, draw, started)
+        return _run_stack(configs, directories, progress, pauses, until, draw, fail_fast, started)
 
 
 def _run_stack(
@@ -91,6 +93,7 @@ def _run_stack(
     pauses: Pauses,
     until: int | None,
     draw: bool,
+    fail_fast: bool,
     started: float | None,
 ) -> list[Recorder]:
     clock = Stopwatch(started)
@@ -139,6 +142,9 @@ def _run_stack(
         for run in runs:
             run.recorder.scores(0, untrained, run.row)
 
+    def is_enough() -> bool:
+        return fail_fast and len(runs) < len(recorders)
+
     last = min(until or tasks, tasks)
     for task in range(first, last):
         number = task + 1
@@ -159,7 +165,7 @@ def _run_stack(
             optimizer=optimizer,
             dropout=make_dropout(stack, [config.model.dropout for config in of_rows], task),
             moment=moment,
-            pause=pauses.due,
+            pause=lambda: pauses.due() or is_enough(),
         )
         moment = None
         for epoch in training:
@@ -167,6 +173,8 @@ def _run_stack(
                 with clock("write"):
                     save(runs, task, stack, method, epoch)
                 pauses.saved()
+                if is_enough():
+                    return recorders
                 continue
             clock.seconds["train"] += epoch.seconds
             with clock("write"):
@@ -208,6 +216,8 @@ def _run_stack(
             with clock("write"):
                 save(runs, number, stack, method, moment)
             pauses.saved()
+            if is_enough():
+                return recorders
 
     if last < tasks:
         return recorders

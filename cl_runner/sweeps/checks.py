@@ -69,10 +69,27 @@ def check_sweeper(config: DictConfig) -> None:
         _check_search(config)
         return
     check_ranges(settings, SweeperConfig, f"{_SWEEPER}.")
+    _check_fail_fast(config)
     # Hydra's own has no grids.
     grids = settings.get("grids") or {}
     if not all(isinstance(grid, DictConfig) for grid in grids.values()):
         raise ConfigError(f"{_SWEEPER}.grids: got {grids}, allowed: {describe(f'{_SWEEPER}.grids')}")
+
+
+def _check_fail_fast(config: DictConfig) -> None:
+    launcher = config.hydra.launcher
+    if not config.hydra.sweeper.get("fail_fast"):
+        return
+    if launcher.get("wait") is False:
+        raise ConfigError(
+            f"{_SWEEPER}.fail_fast: got true with {_LAUNCHER}.wait=false, allowed: false, as nobody looks"
+        )
+    if launcher._target_.rpartition(".")[2] not in (*LAUNCHERS, "BasicLauncher"):
+        chosen = config.hydra.runtime.choices.get("hydra/launcher")
+        raise ConfigError(
+            f"{_SWEEPER}.fail_fast: got true with hydra/launcher={chosen}, which begins all jobs at once, allowed: "
+            "false, or basic, stacked, slurm, slurm_local"
+        )
 
 
 def _check_search(config: DictConfig) -> None:

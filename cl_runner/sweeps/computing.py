@@ -30,14 +30,15 @@ _idle.set()
 
 
 @without_collector()
-def compute(jobs: Sequence[Job], report: Callable[[float], None]) -> list[str | None]:
-    """Train a stack; returns for each job why it failed, or None."""
+def compute(jobs: Sequence[Job], report: Callable[[float], None], fail_fast: bool) -> list[str | None]:
+    """Train a stack, or `fail_fast` until a job fails; returns for each job why it failed, or None."""
     from cl_runner.runs.loop import run_stack
 
     draw = jobs[0].config.plots == "all"
     configs, directories = [job.config for job in jobs], [job.directory for job in jobs]
     try:
-        recorders = run_stack(configs, directories, _Fractions(report), until=jobs[0].until, draw=draw)
+        progress = _Fractions(report)
+        recorders = run_stack(configs, directories, progress, until=jobs[0].until, draw=draw, fail_fast=fail_fast)
     except Exception as error:
         leave_if_told()
         if isinstance(error, RunError | OSError):
@@ -74,8 +75,8 @@ def free_memory() -> dict[str, int]:
     return device.free_memory()
 
 
-def compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
-    """In a worker, train a stack; returns for each job why it failed, or None. A signal has its state saved."""
+def compute_and_send(jobs: Sequence[Job], fail_fast: bool) -> list[str | None]:
+    """In a worker, the same. A signal has the state of the stack saved."""
 
     def report(fraction: float) -> None:
         # Where nobody is left to be told, `_leave_after` has the rest saved.
@@ -85,7 +86,7 @@ def compute_and_send(jobs: Sequence[Job]) -> list[str | None]:
     _idle.clear()
     listen()
     try:
-        return compute(jobs, report)
+        return compute(jobs, report, fail_fast)
     finally:
         # One that has nothing to do must not end, which would be the end of all.
         ignore()

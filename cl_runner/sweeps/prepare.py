@@ -30,6 +30,11 @@ from cl_runner.sweeps.progress import JobsProgress
 _log = logging.getLogger("cl_runner")
 
 
+def fails_fast(sweep: DictConfig) -> bool:
+    """Whether no job is begun any more once one has failed; sweepers of others cannot ask for it."""
+    return bool(sweep.hydra.sweeper.get("fail_fast", False))
+
+
 class Prepared:
     """The jobs of a sweep, composed by Hydra. Those that differ in nothing that acts are one.
 
@@ -120,6 +125,11 @@ class Prepared:
     def _failed(self, job: Job, reason: str) -> None:
         self._progress.failed(job.number, self._overrides[job.number], reason)
         self._returns[job.number] = _FailedJob(RunError(reason))
+
+    @property
+    def failed(self) -> bool:
+        """Whether a job has failed, or could not be composed."""
+        return any(isinstance(found, _FailedJob) for found in self._returns.values())
 
     @property
     def returns(self) -> list[JobReturn]:

@@ -117,6 +117,10 @@ class SweepProgress(JobsProgress):
         if fraction == 1 and before != len(stack) and not self._console.is_terminal:
             self._print(f"{int(work + 1e-6)} of {self._runs} runs computed, {speed}")
 
+    def left(self) -> None:
+        """A job has failed, and the others were left for that."""
+        self._print("stopped at the first failure; the same command goes on with the others")
+
     def finish(self, directory: Path) -> None:
         """Say what came out and where it lies."""
         self._bar.stop()

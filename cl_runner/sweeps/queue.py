@@ -4,6 +4,7 @@ import json
 import math
 import os
 import secrets
+import signal
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -182,6 +183,22 @@ def _process(submission: Submission, task: str) -> Place:
     except psutil.NoSuchProcess:
         alive = False
     return Place("running", "") if alive else Place("ended", "")
+
+
+def cancel(submissions: Iterable[Submission]) -> None:
+    """Have array tasks end: those at work once they have saved their state."""
+    for submission in submissions:
+        if submission.cluster == "slurm":
+            # Of those that have ended it says nothing.
+            subprocess.run(
+                ["scancel", "--quiet", *submission.tasks], capture_output=True, timeout=_PATIENCE, check=False
+            )
+            continue
+        for task in submission.tasks:
+            if _process(submission, task).state == "running":
+                # It may just have ended.
+                with suppress(ProcessLookupError):
+                    os.kill(int(task), signal.SIGTERM)
 
 
 def log_of(sweep: Path, task: str) -> Path:

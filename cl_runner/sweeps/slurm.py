@@ -29,9 +29,9 @@ from cl_runner.limits import available_memory, cores
 from cl_runner.results.locks import locked
 from cl_runner.signals import deaf_to_the_terminal, held_back
 from cl_runner.sweeps.jobs import Job, divided, largest_stack
-from cl_runner.sweeps.prepare import Prepared
+from cl_runner.sweeps.prepare import Prepared, fails_fast
 from cl_runner.sweeps.progress import SweepProgress
-from cl_runner.sweeps.queue import FOLDER, Cluster, damaged, last_line, record, submission_of
+from cl_runner.sweeps.queue import FOLDER, Cluster, cancel, damaged, last_line, record, recorded, submission_of
 from cl_runner.sweeps.status import statuses
 
 _GIB = 2**30
@@ -66,7 +66,8 @@ def launch(
             at_work = _at_work(directory)
             here = cluster == "local"
             prepared = Prepared(context, sweep, job_overrides, first, progress, here=here, at_work=at_work)
-            if prepared.jobs:
+            fail_fast = fails_fast(sweep)
+            if prepared.jobs and not (fail_fast and prepared.failed):
                 _stage(prepared.jobs)
                 tasks = _cut(prepared.jobs, settings)
                 names = [[str(job.directory.relative_to(directory)) for job in chain(*task)] for task in tasks]
@@ -78,7 +79,7 @@ def launch(
         progress.elsewhere(len(prepared.elsewhere))
         try:
             if settings.wait:
-                _watch(prepared, directory, progress)
+                _watch(prepared, directory, progress, fail_fast=fail_fast)
         finally:
             progress.finish(directory)
     return prepared.returns
@@ -209,12 +210,14 @@ def _option(text: str) -> tuple[str, str | bool]:
     return name, value or True
 
 
-def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
-    """Wait until every job is finished, has failed or is lost, and say so."""
+def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress, *, fail_fast: bool) -> None:
+    """Wait until every job is finished, has failed or is lost, and say so. If they are to `fail_fast`, the others are
+    cancelled once one has failed, and waited for no longer than until they have saved their state.
+    """
     left = {job.directory: job for job in (*prepared.jobs, *prepared.elsewhere)}
     suspects: set[Path] = set()
     pause = _FIRST_LOOK
-    while left:
+    while left and not (fail_fast and prepared.failed):
         time.sleep(pause)
         pause = min(1.2 * pause, _LAST_LOOK)
         found = [status for status in statuses(sweep) if status.directory in left]
@@ -234,3 +237,8 @@ def _watch(prepared: Prepared, sweep: Path, progress: SweepProgress) -> None:
         # A shared file system may show what a job wrote some seconds after its end.
         suspects = {status.directory for status in found if status.state in _GONE}
         progress.waiting(Counter(status.state for status in found if status.directory in left))
+    if fail_fast and prepared.failed:
+        cancel(recorded(sweep))
+        while any(status.state in ("waiting", "running") for status in statuses(sweep)):
+            time.sleep(_FIRST_LOOK)
+        progress.left()

@@ -15,7 +15,7 @@ from rich.console import Console
 from cl_runner.limits import cores
 from cl_runner.results.locks import mark_failed_unless_locked
 from cl_runner.sweeps.jobs import Job, divided, largest_stack
-from cl_runner.sweeps.prepare import Prepared
+from cl_runner.sweeps.prepare import Prepared, fails_fast
 from cl_runner.sweeps.progress import SweepProgress
 from cl_runner.sweeps.workers import Workers
 
@@ -33,14 +33,16 @@ def launch(
     """
     size, workers = sweep.hydra.launcher.size, sweep.hydra.launcher.workers
     count = min(workers or cores(), len(job_overrides))
+    fail_fast = fails_fast(sweep)
     with (
-        Workers(count, str(sweep.benchmark.dataset)) as pool,
+        Workers(count, str(sweep.benchmark.dataset), fail_fast=fail_fast) as pool,
         SweepProgress(Console(stderr=True), len(job_overrides)) as progress,
     ):
         prepared = Prepared(context, sweep, job_overrides, first, progress)
         progress.loading()
-        fitting, at_once = room(prepared.jobs, count, workers is None, pool) if prepared.jobs else (1, 1)
-        stacks = divided(prepared.jobs, size or fitting, at_once)
+        jobs = [] if fail_fast and prepared.failed else prepared.jobs
+        fitting, at_once = room(jobs, count, workers is None, pool) if jobs else (1, 1)
+        stacks = divided(jobs, size or fitting, at_once)
         progress.computing(stacks)
 
         def report(stack: Sequence[Job], fraction: float) -> None:
@@ -51,6 +53,8 @@ def launch(
             if failure is not None:
                 mark_failed_unless_locked(job.directory, failure)
             prepared.ended(job, failure)
+        if fail_fast and prepared.failed:
+            progress.left()
         progress.finish(Path(sweep.hydra.sweep.dir))
     return prepared.returns
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -43,19 +43,23 @@ def sweep(config: DictConfig, presets: ConfigLoader, launcher: Launcher, given: 
     before = record.read_bytes() if record.exists() else None
     record.parent.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, record)
-    size = settings.max_batch_size or len(jobs)
+    ours = type(launcher).__name__ in LAUNCHERS
+    # Of others none begins the next only where the one before has not failed.
+    size = settings.max_batch_size or len(jobs) if ours or not settings.fail_fast else 1
+    if not ours:
+        _compose(config, presets, jobs)
     returns: list[JobReturn] = []
     refused: RefusedError | None = None
     wrong: dict[Path, str] = {}
     for first in range(0, len(jobs), size):
         batch = jobs[first : first + size]
-        if type(launcher).__name__ not in LAUNCHERS:
-            _compose(config, presets, batch)
         try:
             returns += launcher.launch(batch, initial_job_idx=first)
         except RefusedError as error:
             refused = error
             wrong.update(error.reasons)
+        if settings.fail_fast and (refused or any(job.status == JobStatus.FAILED for job in returns)):
+            break
     if refused and not returns:
         if before is not None:
             # What lies there is still that of the sweep before.
@@ -88,8 +92,8 @@ def _refuse_sweeps_within(config: DictConfig, presets: ConfigLoader, jobs: Seque
             )
 
 
-def _compose(config: DictConfig, presets: ConfigLoader, batch: Sequence[Sequence[str]]) -> None:
+def _compose(config: DictConfig, presets: ConfigLoader, jobs: Sequence[Sequence[str]]) -> None:
     """Finds what is wrong with jobs before a launcher that is not ours begins any of them."""
-    for job in batch:
+    for job in jobs:
         with held_back():
             presets.load_sweep_config(config, list(job))

@@ -37,14 +37,17 @@ _FORKS = sys.platform == "linux"
 class Workers:
     """`count` processes; with one, all is computed in this process.
 
-    What they need for `dataset` is imported from now on, while jobs are still being composed.
+    What they need for `dataset` is imported from now on, while jobs are still being composed. If they are to
+    `fail_fast`, no further stack is begun once a job has failed, and those at work save their state and end.
     """
 
-    def __init__(self, count: int, dataset: str) -> None:
-        self._count = count
+    def __init__(self, count: int, dataset: str, *, fail_fast: bool = False) -> None:
+        self._count, self._fail_fast = count, fail_fast
         self._messages: Connection | None = None
         self._pool: Executor = _Here()
         self._signals: list[int] = []
+        # Whether a job has failed, and the others are to be left.
+        self._failed = False
         # Whether stacks are computed, which a signal lets be saved; before, it ends this process at once.
         self._at_work = False
         # Others of this process, which may be a program of somebody else's, and are left alone.
@@ -110,13 +113,21 @@ class Workers:
             report: is told of a stack and the fraction of it that is done.
 
         Yields:
-            Each job once it ended, with the reason if it failed.
+            Each job once it ended, with the reason if it failed; nothing of those that are left as another failed.
 
         Raises:
             StoppedError: a signal asked for it.
             LaunchError: no process can be started.
             OSError: nothing can be written any more (`is_for_all`), so that no further stack was begun.
         """
+        for job, failure in self._ended(stacks, at_once, report):
+            self._failed = self._failed or (self._fail_fast and failure is not None)
+            if not self._fail_fast or failure is not None or is_complete(job.directory):
+                yield job, failure
+
+    def _ended(
+        self, stacks: Sequence[Sequence[Job]], at_once: int, report: Callable[[Sequence[Job], float], None]
+    ) -> Iterator[tuple[Job, str | None]]:
         waiting, running = deque(stacks), dict[Future[list[str | None]], Sequence[Job]]()
         named = {jobs[0].number: jobs for jobs in stacks}
         self._messages, broken = self._messages or self._start(), False
@@ -124,11 +135,11 @@ class Workers:
         latest: float | None = None
         self._at_work = True
         while waiting or running:
-            if self._signals or refused:
+            if self._signals or self._failed or refused:
                 waiting.clear()
-            if self._signals and self._count > 1:
+            if (self._signals or self._failed) and self._count > 1:
                 # A process may not have listened yet.
-                tell(self._pids(), self._signals[0])
+                tell(self._pids(), self._signals[0] if self._signals else signal.SIGTERM)
                 latest = latest or time.monotonic() + GRACE
                 if time.monotonic() > latest:
                     # It is in the midst of one long operation, and goes on from the state that it has.
@@ -156,9 +167,11 @@ class Workers:
                 jobs = running.pop(future)
                 try:
                     yield from zip(jobs, future.result(), strict=True)
-                    report(jobs, 1.0)
+                    if not self._failed:
+                        report(jobs, 1.0)
                 except StoppedError as error:
-                    self._signals.append(error.number)
+                    if not self._failed:
+                        self._signals.append(error.number)
                 except DataError as error:
                     # A stack has its data in common.
                     yield from ((job, None if is_complete(job.directory) else str(error)) for job in jobs)
@@ -168,7 +181,7 @@ class Workers:
                         continue
                     # A process that was killed was so for its memory, most likely. Its fellows end with it.
                     killed = isinstance(error, BrokenProcessPool)
-                    if self._signals and killed:
+                    if (self._signals or self._failed) and killed:
                         # Or it had not listened yet when it was told to leave.
                         continue
                     broken = broken or killed
@@ -208,8 +221,8 @@ class Workers:
     def _submit(self, jobs: Sequence[Job], report: Callable[[Sequence[Job], float], None]) -> Future[list[str | None]]:
         if self._count > 1:
             with _without_main():
-                return self._pool.submit(compute_and_send, jobs)
-        return self._pool.submit(compute, jobs, lambda fraction: report(jobs, fraction))
+                return self._pool.submit(compute_and_send, jobs, self._fail_fast)
+        return self._pool.submit(compute, jobs, lambda fraction: report(jobs, fraction), self._fail_fast)
 
     def _children(self) -> list[BaseProcess]:
         """The processes that compute, and no others of this one."""
