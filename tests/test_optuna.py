@@ -129,7 +129,7 @@ def test_a_search_of_failures_has_failed(cl_run: Runner, tmp_path: Path) -> None
             ["benchmark=own", "objective=learning", "hydra.sweeper.direction=down"],
             "hydra.sweeper.direction: got down with objective=learning and benchmark=own, allowed: minimize or max",
         ),
-        (["freeze=interval(2,1)"], "freeze: got interval(2,1) (The `low` value must be smaller than or equal to"),
+        (["freeze=interval(2,1)"], "freeze: got interval(2,1) ("),
         (
             ["+hydra.sweeper.params={freeze:interval(0,1)}"],
             "hydra.sweeper.params: got {freeze:interval(0,1)}, allowed: ",
