@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from test_cli import QUICK, Runner, cl_run
 
 from cl_runner.metrics import objective
+from cl_runner.report.cli import main as report
 from cl_runner.results.run import load_run
 
 __all__ = ["cl_run"]
@@ -59,7 +60,7 @@ def test_the_best_trial_is_that_of_the_best_run(launcher: list[str], cl_run: Run
     assert objective(best.metrics) == best.metrics["validation"]["average_accuracy"]
 
 
-def test_started_again_it_finds_its_trials(cl_run: Runner, tmp_path: Path) -> None:
+def test_started_again_it_finds_its_trials(cl_run: Runner, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     command = [*SEARCH, *HERE, "method=ewc", "method.ewc_lambda=tag(log,interval(1,1e4))"]
     assert cl_run(*command, *batches(4, 2))[0] == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("search/*/*")}
@@ -69,6 +70,8 @@ def test_started_again_it_finds_its_trials(cl_run: Runner, tmp_path: Path) -> No
     assert error.count("2 runs in 1 stack") == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (tmp_path / "search" / "5" / "metrics.json").exists()
+    assert report(["--status", "search"]) == 0
+    assert capsys.readouterr().out.startswith("search: 6 jobs, 6 finished\n")
 
 
 def test_the_objective_is_minimised_where_less_is_better(cl_run: Runner, tmp_path: Path) -> None:

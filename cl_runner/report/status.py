@@ -20,7 +20,7 @@ from cl_runner.config.hydra_internals import LOADER, SEARCH_PATH
 from cl_runner.config.overrides import quoted
 from cl_runner.errors import ConfigError, DamagedError, WrongCommandError
 from cl_runner.plain_text import in_a_shell, printable
-from cl_runner.results.files import directories
+from cl_runner.results.files import JOBS, directories
 from cl_runner.results.reading import SETTINGS, parse_yaml, read_bytes
 from cl_runner.sweeps.directories import led
 from cl_runner.sweeps.grids import union_of_grids
@@ -65,9 +65,11 @@ def show_status(folders: Sequence[Path], form: str) -> None:
 
 
 def _sweeps(folder: Path, unread: dict[Path, str]) -> list[Path]:
-    if (folder / _SWEEP).exists() or not folder.exists():
+    # Not every sweeper writes the one, nor every launcher the other.
+    either = {_SWEEP, JOBS}
+    if any((folder / name).exists() for name in either) or not folder.exists():
         return [folder] if folder.exists() else []
-    return sorted(sweep for sweep, names in directories([folder], unread.setdefault) if _SWEEP in names)
+    return sorted(sweep for sweep, names in directories([folder], unread.setdefault) if names & either)
 
 
 def _show(console: Console, sweep: Path) -> None:
