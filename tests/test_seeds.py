@@ -46,6 +46,8 @@ CASES = {
     "kept iterations": ["train.keep_optimizer=true", *ITERATIONS],
     "full batch": ["train.batch_size=null"],
     "dropout": ["model.dropout=0.4"],
+    "patience": ["train.patience=1", "train.epochs=5", "train.learning_rate=0.02", "benchmark.validation=0.3"],
+    "patience and iterations": ["train.patience=1", *ITERATIONS[:1], "train.iterations=30", "train.learning_rate=0.02"],
     "filled beyond a batch": ["train.batch_size=20"],
 }
 COUNTING = "+method.parts.counting={_target_:test_seeds.Counting}"
@@ -118,7 +120,7 @@ def test_each_is_to_the_bit_what_it_is_alone(
     assert load_run(stacked[0]).facts["runs_in_stack"] == len(configs)
     for one, other in zip(stacked, alone(configs, tmp_path / "alone"), strict=True):
         same(one, other)
-    if "iterations" in case:
+    if "iterations" in case or "patience" in case:
         assert len({len(epochs_of(directory)) for directory in stacked}) > 1
 
 
@@ -137,9 +139,11 @@ def go_on(configs: list[Config], directories: list[Path], *, size: int) -> None:
         run_stack([job.config for job in stack], [job.directory for job in stack], Silent())
 
 
-# In the midst of an epoch, where one seed waits, and where one has had all its epochs.
-@pytest.mark.parametrize("last", [3, 7, 28])
-@pytest.mark.parametrize("case", ["kept", "kept iterations", "momentum"])
+# Where one seed waits for the end of the first epoch; where one has had all its epochs, or has stopped.
+@pytest.mark.parametrize(
+    ("case", "last"),
+    [("kept", 7), ("momentum", 28), ("kept iterations", 28), ("patience", 22), ("patience and iterations", 30)],
+)
 def test_stopped_in_a_stack_or_alone_and_taken_up_in_the_other(
     case: str, last: int, split: list[str], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +163,7 @@ def test_stopped_in_a_stack_or_alone_and_taken_up_in_the_other(
             same(one, other)
 
 
-@pytest.mark.parametrize("case", ["kept", "kept iterations"])
+@pytest.mark.parametrize("case", ["kept iterations", "patience"])
 def test_stopped_at_every_step_and_taken_up_again(
     case: str, split: list[str], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

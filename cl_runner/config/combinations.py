@@ -12,6 +12,7 @@ from cl_runner.errors import ConfigError
 def check_combinations(config: Config) -> None:
     """Raises `ConfigError` if settings of a run contradict each other."""
     _check_train(config.train)
+    _check_patience(config)
     _check_benchmark(config.benchmark)
     if config.model.kind == "module" and config.model.target is None:
         raise ConfigError(f"model.target: got null with model.kind=module, allowed: {DottedName()}")
@@ -32,6 +33,20 @@ def _check_train(train: TrainConfig) -> None:
     if train.first_epochs is not None and train.iterations is not None:
         raise ConfigError(
             f"train.first_epochs: got {train.first_epochs} with train.iterations={train.iterations}, allowed: null"
+        )
+
+
+def _check_patience(config: Config) -> None:
+    patience, keep = config.train.patience, config.train.keep_optimizer
+    if patience is not None and config.benchmark.validation is None:
+        raise ConfigError(
+            f"train.patience: got {patience} with benchmark.validation=null, allowed: null, as there are no samples to "
+            "judge epochs by"
+        )
+    if patience is not None and keep:
+        raise ConfigError(
+            f"train.patience: got {patience} with train.keep_optimizer=true, allowed: null, as the next task would go "
+            "on with momenta of another epoch than the best"
         )
 
 

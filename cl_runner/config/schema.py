@@ -98,6 +98,7 @@ class TrainConfig:
     epochs: int | None = field(metadata=_within(1, _MANY))
     first_epochs: int | None = field(metadata=_within(1, _MANY))
     iterations: int | None = field(metadata=_within(1, _STEPS))
+    patience: int | None = field(metadata=_within(1, _MANY) | _before(None))
     batch_size: int | None = field(metadata=_within(1, _MANY))
     optimizer: str = field(metadata=_one_of("adam", "sgd"))
     learning_rate: float = field(metadata=_within(0, _STRENGTH, open_low=True))

@@ -49,10 +49,15 @@ class Method:
     Args:
         stack: the networks.
         configs: one for each row.
+
+    Attributes:
+        stack: the networks.
+        parts: by name, as they act.
+        hooks: by the hook's name, those of the parts that do something in it.
     """
 
     def __init__(self, stack: Network, configs: Sequence[Config]) -> None:
-        self._stack = stack
+        self.stack, self._configs = stack, configs
         chosen = [{name: resolved(choice) for name, choice in parts_of(config).items()} for config in configs]
         # Parts of one name may be of several classes, in different runs.
         kinds = dict.fromkeys((name, kind) for parts in chosen for name, (kind, _) in parts.items())
@@ -63,7 +68,6 @@ class Method:
         self.parts = sorted(
             ((name, part) for name, parts in made.items() for part in parts), key=lambda item: (item[1].order, item[0])
         )
-        # By the name of the hook, those of the parts that do something in it.
         self.hooks = {
             hook: [getattr(part, hook) for _, part in self.parts if overrides(part, hook)]
             for hook in ("on_outputs", "on_gradient", "on_update")
@@ -87,9 +91,26 @@ class Method:
             for tensor, values in part.state.of_row(row).items()
         }
 
+    def copied(self) -> "Method":
+        """The same of a copy of the stack."""
+        rows = range(len(self._configs))
+        return self.fan_out(self.stack.fan_out(rows, self.stack.seeds), self._configs, rows)
+
     def views(self) -> list[Tensor]:
-        """What the parts have learned, by row, `(R, ...)`."""
-        return [view for _, part in self.parts for view in part.state.views()]
+        """All that rows are, `(R, ...)` each: their parameters, and what the parts have learned."""
+        parameters = self.stack.layout.stacked(self.stack.parameters).values()
+        return [*parameters, *(view for _, part in self.parts for view in part.state.views())]
+
+    def vectors_of(self, row: int) -> dict[str, Tensor]:
+        """A row's "parameters" `(P,)` and what its parts have learned, as "parts.PART.NAME"."""
+        parameters = self.stack.layout.vector(self.stack.parameters, row)
+        return {"parameters": parameters} | {f"parts.{name}": values for name, values in self.state_of(row).items()}
+
+    def take_up(self, vectors: Sequence[Mapping[str, Tensor]]) -> None:
+        """Bring all rows to where `vectors_of` says; other names do not matter."""
+        self.stack.parameters.copy_(self.stack.layout.gathered([own["parameters"] for own in vectors]))
+        for row, own in enumerate(vectors):
+            self.load(row, {name.removeprefix("parts."): own[name] for name in own if name.startswith("parts.")})
 
     def load(self, row: int, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state_of` gave; what it lacks stays as new."""
@@ -136,7 +157,7 @@ class Method:
     @property
     def scale(self) -> Tensor:
         """1 for a free parameter, 0 for a frozen one, between them under a soft mask, `(R·P,)`."""
-        scale = torch.ones_like(self._stack.parameters)
+        scale = torch.ones_like(self.stack.parameters)
         for _, part in self.parts:
             if part.scale is not None:
                 scale = scale * part.scale

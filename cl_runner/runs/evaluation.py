@@ -49,6 +49,15 @@ def evaluate(stack: Network, benchmark: Benchmark, tasks: Sequence[int], seen: i
     return Scores(on(benchmark.test), on(benchmark.validation) if benchmark.validation else None)
 
 
+def validation_scores(stack: Network, benchmark: Benchmark, tasks: Sequence[int], seen: int) -> Tensor:
+    """Mean score over the validation samples of these tasks, `(R,)`."""
+    assert benchmark.validation, "there are such samples"
+    found = [_evaluated(stack, benchmark, benchmark.validation, task, seen) for task in tasks]
+    return torch.stack([of.score * of.samples for of in found]).sum(0) / torch.stack([of.samples for of in found]).sum(
+        0
+    )
+
+
 def _evaluated(stack: Network, benchmark: Benchmark, split: Split, task: int, seen: int) -> Score:
     orders = split.samples([task])
     size = filled(_CHUNK // max(math.prod(benchmark.input_shape), stack.widest()))

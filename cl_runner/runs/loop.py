@@ -11,6 +11,7 @@ from cl_runner.engine.dropout import make_dropout
 from cl_runner.engine.models import make_network
 from cl_runner.methods.method import Method
 from cl_runner.methods.settings import mask_of
+from cl_runner.metrics import less_is_better
 from cl_runner.results.files import is_complete
 from cl_runner.results.locks import locked
 from cl_runner.results.record import begin_session
@@ -35,6 +36,7 @@ from cl_runner.runs.rows import (
 )
 from cl_runner.runs.schedule import Schedule
 from cl_runner.runs.state import load_state
+from cl_runner.runs.stopping import Stopping
 from cl_runner.runs.training import Epoch, Moment, by_row, kept_optimizer, paced_optimizer, train_task
 from cl_runner.signals import Pauses
 
@@ -154,6 +156,10 @@ def _run_stack(
         trained_on = list(range(number)) if common.method.joint else [task]
         schedule, of_rows = Schedule(benchmark, task, trained_on, common.train), configs_of_rows(runs)
         optimizer = paced_optimizer(stack, [config.train for config in of_rows], task, schedule, moment)
+        planned, stopping = by_row(stack, schedule.epochs), None
+        if common.train.patience:
+            smaller = less_is_better("average", benchmark.likelihood.score_name)
+            stopping = Stopping(method, common.train.patience, planned, smaller=smaller)
         training = train_task(
             stack,
             method,
@@ -164,6 +170,7 @@ def _run_stack(
             schedule=schedule,
             optimizer=optimizer,
             dropout=make_dropout(stack, [config.model.dropout for config in of_rows], task),
+            stopping=stopping,
             moment=moment,
             pause=lambda: pauses.due() or is_enough(),
         )
@@ -182,7 +189,8 @@ def _run_stack(
             if not runs:
                 progress.epoch(number, tasks, epoch)
                 return recorders
-            tested = [run for run in runs if is_curve_point(epoch, run.row, common.train.curve_points)]
+            points = common.train.curve_points
+            tested = [run for run in runs if is_curve_point(epoch, run.row, planned[run.row], points)]
             with clock("evaluate"):
                 scores = evaluate(stack, benchmark, range(number if tested else 0), seen=number)
             with clock("write"):
@@ -198,9 +206,9 @@ def _run_stack(
             for run, row in zip(runs, fisher_rows, strict=True):
                 run.fisher_row = row
         with clock("write"):
-            epochs = by_row(stack, schedule.epochs)
+            ends = stopping.ends if stopping else planned
             for run in runs:
-                run.recorder.curve_point(number, epochs[run.row], scores.first(number), run.row)
+                run.recorder.curve_point(number, ends[run.row], scores.first(number), run.row)
                 run.recorder.scores(number, scores, run.row)
             record_states(runs, number, stack, method.scale, layout, fisher)
         progress.task(number, tasks, scores)

@@ -9,6 +9,7 @@ from torch import Tensor
 from cl_runner.engine.network import Network
 from cl_runner.methods.method import Method
 from cl_runner.runs.state import Matrix, RunState
+from cl_runner.runs.stopping import Standing
 from cl_runner.runs.training import Moment
 
 
@@ -27,10 +28,13 @@ def states_of(
         buffers |= {f"optimizer.{name}": buffer for name, buffer in moment.optimizer.items()}
     buffers = {name: buffer.cpu() for name, buffer in buffers.items()}
     losses = moment.losses.cpu() if moment else torch.zeros(stack.layout.rows, 0)
+    standings = moment.standings if moment else ()
 
     @cache
     def vectors_of(row: int) -> dict[str, Tensor]:
         own = {f"parts.{name}": values.cpu() for name, values in method.state_of(row).items()}
+        if standings:
+            own |= {f"best.{name}": values.cpu() for name, values in standings[row].best.items()}
         return own | {name: stack.layout.vector(buffer, row) for name, buffer in buffers.items()}
 
     def state_of(row: int, tables: Mapping[str, int], matrices: Mapping[str, Matrix]) -> RunState:
@@ -45,6 +49,7 @@ def states_of(
             vectors=vectors_of(row),
             generator=moment.generators[stream] if moment else None,
             losses=losses[row],
+            standing=standings[row][:3] if standings else None,
         )
 
     return state_of
@@ -52,10 +57,7 @@ def states_of(
 
 def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Moment | None:
     """Bring a stack and its method to where its rows' states say; gives where the training of the task stands."""
-    stack.parameters.copy_(stack.layout.gathered([state.vectors["parameters"] for state in states]))
-    for row, state in enumerate(states):
-        parts = {name: values for name, values in state.vectors.items() if name.startswith("parts.")}
-        method.load(row, {name.removeprefix("parts."): values for name, values in parts.items()})
+    method.take_up([state.vectors for state in states])
     of_seed = dict(zip(stack.seeds, states, strict=True))
     generators = [of_seed[seed].generator for seed in stack.streams]
     known = [generator for generator in generators if generator is not None]
@@ -72,4 +74,10 @@ def take_up(states: Sequence[RunState], stack: Network, method: Method) -> Momen
     }
     losses = torch.stack([state.losses for state in states]).to(stack.parameters)
     counts = [state.count for state in states]
-    return Moment(states[0].epoch, states[0].step, known, losses, optimizer, counts)
+    standings = [Standing(*state.standing, _without("best.", state.vectors)) for state in states if state.standing]
+    return Moment(states[0].epoch, states[0].step, known, losses, optimizer, counts, standings)
+
+
+def _without(prefix: str, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those with a prefix, without it."""
+    return {name.removeprefix(prefix): values for name, values in vectors.items() if name.startswith(prefix)}

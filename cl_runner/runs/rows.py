@@ -105,12 +105,12 @@ def record_epoch(runs: Sequence[RunInStack], task: int, epoch: Epoch) -> list[Ru
     return [run for run in runs if not run.recorder.failure]
 
 
-def is_curve_point(epoch: Epoch, row: int, points: int) -> bool:
-    """Whether to test the tasks so far after an epoch of a row, at up to `points` epochs a task; not after its last,
-    where all tasks are tested.
+def is_curve_point(epoch: Epoch, row: int, planned: int, points: int) -> bool:
+    """Whether to test the tasks so far after an epoch of a row, at up to `points` of a task's `planned` epochs; not
+    after its last, where all tasks are tested.
     """
-    number, count = epoch.number, epoch.counts[row]
-    return number < count and number * points // count > (number - 1) * points // count
+    number = epoch.number
+    return number < epoch.counts[row] and number * points // planned > (number - 1) * points // planned
 
 
 def record_states(

@@ -26,13 +26,16 @@ Matrix = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands: in the training of `task` (from 0), with `epoch` epochs done and `step` steps of the next.
+    """Where a run stands: in the training of `task` (from 0), with `epoch` epochs done and `step` steps of the next, by
+    the count of the stack, in which other runs may have had longer or more epochs.
 
-    `vectors` are "parameters" `(P,)`, the optimiser's "optimizer.NAME" `(P,)`, and what the method's parts keep,
-    "parts.PART.NAME". `count` is the number of the optimiser's steps. `generator` is the state of the generator of the
-    samples' order before the epoch, None before the first; `losses` those of the epoch's samples so far. `tables` are
-    the lengths in bytes of what is recorded, `matrices` `(T + 1, T)` the scores so far by split, `test` and, if the run
-    has such samples, `validation`.
+    `vectors` are "parameters" `(P,)`, the optimiser's "optimizer.NAME" `(P,)`, what the method's parts keep,
+    "parts.PART.NAME", and with early stopping both as they were after the best epoch, "best.NAME". `count` is the
+    number of the optimiser's steps. `generator` is the state of the generator of the samples' order before the epoch,
+    None before the first; `losses` those of the epoch's samples so far. `tables` are the lengths in bytes of what is
+    recorded, `matrices` `(T + 1, T)` the scores so far by split, `test` and, if the run has such samples,
+    `validation`. `standing` is what early stopping goes by: the best score, the epochs since, and the number of the
+    last one.
     """
 
     task: int
@@ -44,6 +47,7 @@ class RunState:
     vectors: Mapping[str, Tensor]
     generator: Tensor | None
     losses: Tensor
+    standing: tuple[float, int, int] | None = None
 
     @property
     def position(self) -> tuple[int, int, int]:

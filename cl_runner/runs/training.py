@@ -20,9 +20,11 @@ from cl_runner.engine.seeding import generator
 from cl_runner.methods.acting import idle_settings
 from cl_runner.methods.method import Method
 from cl_runner.methods.part import Step
+from cl_runner.runs.evaluation import validation_scores
 from cl_runner.runs.idle_outputs import IdleOutputs, clear_idle_outputs, outputs_in_use
 from cl_runner.runs.outputs import outputs_on
 from cl_runner.runs.schedule import Schedule
+from cl_runner.runs.stopping import Standing, Stopping
 from cl_runner.runs.waiting import Waiting
 
 # What is above is likely to blame for a loss that diverged.
@@ -38,7 +40,7 @@ _USUAL = {
 @dataclass(frozen=True)
 class Epoch:
     """What an epoch cost: the loss and the parts' `terms` of it are `(R,)`, in nats; `diverged` tells which runs are no
-    longer finite. A row of which `counts` says that it has fewer epochs than `number` was not trained in it.
+    longer finite. A row whose `counts`, its epochs as far as is known, are less than `number` was not trained in it.
     """
 
     number: int
@@ -61,7 +63,7 @@ class Moment:
 
     `epoch` epochs are done, and `step` steps of the next. `generators` are the states of the streams' generators before
     that epoch, `losses` `(R, n)` those of its n samples so far. `optimizer` holds the buffers `(R·P,)` of the optimiser
-    by name, and `counts` each row's number of steps.
+    by name, and `counts` each row's number of steps. `standings` are what early stopping goes by, if there is any.
     """
 
     epoch: int
@@ -70,6 +72,7 @@ class Moment:
     losses: Tensor
     optimizer: Mapping[str, Tensor]
     counts: Sequence[int]
+    standings: Sequence[Standing] = ()
 
     @property
     def at_start(self) -> bool:
@@ -88,6 +91,7 @@ def train_task(
     schedule: Schedule | None = None,
     optimizer: Optimizer | None = None,
     dropout: Dropout | None = None,
+    stopping: Stopping | None = None,
     moment: Moment | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch | Moment]:
@@ -101,6 +105,7 @@ def train_task(
         schedule: of the task; None to make it here.
         optimizer: a new one of the stack by `paced_optimizer`; None to make it here, of the same rates for all rows.
         dropout: of the task, if units are dropped.
+        stopping: of the task, if epochs end early; at the end each row is as after its best epoch.
         moment: to go on from, with the stack's parameters as they were; None to start.
         pause: asked after each step whether to say where training stands.
 
@@ -111,11 +116,13 @@ def train_task(
     schedule = schedule or Schedule(benchmark, task, tasks, config)
     optimizer = optimizer or paced_optimizer(stack, [config] * stack.layout.rows, task, schedule, moment)
     sources = [generator(seed, "batches", task) for seed in stack.streams]
-    counts = by_row(stack, schedule.epochs)
+    planned = by_row(stack, schedule.epochs)
     idle = IdleOutputs(stack, outputs_in_use(benchmark, tasks, task + 1))
     done = moment.epoch if moment else 0
     if moment:
         optimizer.restore(moment.optimizer, moment.counts)
+        if stopping and moment.standings:
+            stopping.restore(moment.standings)
         for source, state in zip(sources, moment.generators, strict=True):
             source.set_state(state)
     if not moment or moment.at_start:
@@ -146,15 +153,17 @@ def train_task(
         if batch.alike:
             alike(*tensors)
             return
-        at_rest = Waiting(stack, method, [row for row, width in enumerate(by_row(stack, batch.widths)) if not width])
+        at_rest = Waiting(method, [row for row, width in enumerate(by_row(stack, batch.widths)) if not width])
         step(apart(stack, batch.widths), at_rest.rows, *tensors)
         at_rest.put_back()
 
-    for number in range(done + 1, max(schedule.epochs) + 1):
+    number = done
+    while number < max(stopping.ends if stopping else planned):
+        number += 1
         started = time.perf_counter()
         generators = [source.get_state() for source in sources]
         order = schedule.drawn(number, sources, stack.parameters)
-        labels, losses = benchmark.train.labels_of(order.ids), order.present.new_zeros(len(counts), order.ids.shape[1])
+        labels, losses = benchmark.train.labels_of(order.ids), order.present.new_zeros(len(planned), order.ids.shape[1])
         at = 0
         if moment and number == done + 1:
             at, known = moment.step, moment.losses[:, : losses.shape[1]]
@@ -171,17 +180,24 @@ def train_task(
                         break
             if at < len(order.batches):
                 known = losses[:, : batch.samples.stop]
-                yield Moment(number - 1, at, generators, known, optimizer.buffers, optimizer.counts)
+                standings = stopping.standings() if stopping else ()
+                yield Moment(number - 1, at, generators, known, optimizer.buffers, optimizer.counts, standings)
         trained = stack.per_row(order.present).sum(1)
         data_loss = (total(losses, stack.per_row(order.present)) / trained.clamp(min=1)).cpu()
         terms = {name: term.cpu() for name, term in method.terms().items()}
         # A parameter that is not finite shows in their sum, whatever the loss of the last batch was.
         diverged = ~torch.isfinite(sum(terms.values(), data_loss) + stack.layout.totals(stack.parameters).cpu())
         seconds = time.perf_counter() - started
+        if stopping:
+            stopping.after(number, validation_scores(stack, benchmark, tasks, task + 1))
+        counts = tuple(stopping.ends if stopping else planned)
         yield Epoch(number, counts, data_loss, terms, diverged, int(trained.sum()), seconds)
         if number < max(counts) and pause():
             generators = [source.get_state() for source in sources]
-            yield Moment(number, 0, generators, losses[:, :0], optimizer.buffers, optimizer.counts)
+            standings = stopping.standings() if stopping else ()
+            yield Moment(number, 0, generators, losses[:, :0], optimizer.buffers, optimizer.counts, standings)
+    if stopping:
+        stopping.put_back()
 
 
 def by_row(stack: Network, values: Sequence[int]) -> list[int]:

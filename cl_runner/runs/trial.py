@@ -135,6 +135,7 @@ def trial_config(
                 "epochs": 2,
                 "first_epochs": None,
                 "iterations": None,
+                "patience": None,
                 "batch_size": 32,
                 "optimizer": "adam",
                 "learning_rate": 0.01,
