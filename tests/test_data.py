@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_runner.benchmarks.datasets import _RAW_FILES, load_dataset, make_available
+from cl_runner.benchmarks.datasets import load_dataset
+from cl_runner.benchmarks.image_files import _RAW_FILES, make_available
 from cl_runner.config.datasets import DATASETS
 from cl_runner.errors import DataError
 
@@ -128,7 +129,7 @@ DOWNLOADING = """
 import sys, time, types
 from pathlib import Path
 
-from cl_runner.benchmarks.datasets import _RAW_FILES, make_available
+from cl_runner.benchmarks.image_files import _RAW_FILES, make_available
 
 here = Path(sys.argv[1])
 

@@ -193,7 +193,7 @@ def workers_of(pool: Workers) -> list[psutil.Process]:
 def test_processes_that_were_killed_while_idle_are_replaced(job: Job) -> None:
     handler = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        with Workers(2, "digits") as pool:
+        with Workers(2) as pool:
             pool.free_memory()
             died(lambda: workers_of(pool))
             # Nor does the pipe that they read end this process.
@@ -212,7 +212,7 @@ from multiprocessing import forkserver
 if __name__ == "__main__":
     {before}
     try:
-        with workers.Workers(2, "curve") as pool:
+        with workers.Workers(2) as pool:
             {then}
             pool.free_memory()
     except LaunchError as error:

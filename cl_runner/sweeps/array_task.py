@@ -64,7 +64,7 @@ class ArrayTask(Checkpointable):
         stacks = [part for stack in self._stacks for part in _unfinished(stack)]
         if not stacks:
             return
-        with Workers(1, stacks[0][0].config.benchmark.dataset) as workers:
+        with Workers(1) as workers:
             for job, failure in workers.run(stacks, 1, lambda *_: None):
                 if failure is not None:
                     mark_failed_unless_locked(job.directory, failure)

@@ -21,7 +21,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from cl_runner.benchmarks.datasets import make_available
+from cl_runner.benchmarks.image_files import make_available
 from cl_runner.config.schema import Config
 from cl_runner.config.sweep_schema import SlurmLauncherConfig, SlurmLocalLauncherConfig
 from cl_runner.errors import ClusterError, DataError

@@ -35,7 +35,7 @@ def launch(
     count = min(workers or cores(), len(job_overrides))
     fail_fast = fails_fast(sweep)
     with (
-        Workers(count, str(sweep.benchmark.dataset), fail_fast=fail_fast) as pool,
+        Workers(count, fail_fast=fail_fast) as pool,
         SweepProgress(Console(stderr=True), len(job_overrides)) as progress,
     ):
         prepared = Prepared(context, sweep, job_overrides, first, progress)

@@ -27,9 +27,6 @@ from cl_runner.signals import answer, listen, pass_on, tell
 from cl_runner.sweeps.computing import GRACE, compute, compute_and_send, free_memory, prepare
 from cl_runner.sweeps.jobs import Job, divided
 
-# Parts of scikit-learn that digits need, a second to import.
-_OF_DATASET = {"digits": ["sklearn.datasets", "sklearn.model_selection"]}
-
 # Elsewhere copies of a process are not safe with all that torch loads.
 _FORKS = sys.platform == "linux"
 
@@ -37,11 +34,11 @@ _FORKS = sys.platform == "linux"
 class Workers:
     """`count` processes; with one, all is computed in this process.
 
-    What they need for `dataset` is imported from now on, while jobs are still being composed. If they are to
-    `fail_fast`, no further stack is begun once a job has failed, and those at work save their state and end.
+    What they need is imported from now on, while jobs are still being composed. If they are to `fail_fast`, no further
+    stack is begun once a job has failed, and those at work save their state and end.
     """
 
-    def __init__(self, count: int, dataset: str, *, fail_fast: bool = False) -> None:
+    def __init__(self, count: int, *, fail_fast: bool = False) -> None:
         self._count, self._fail_fast = count, fail_fast
         self._messages: Connection | None = None
         self._pool: Executor = _Here()
@@ -61,7 +58,7 @@ class Workers:
                 from multiprocessing import forkserver
 
                 # One process imports, and the workers are its copies.
-                forkserver.set_forkserver_preload(["cl_runner.sweeps.preload", *_OF_DATASET.get(dataset, [])])
+                forkserver.set_forkserver_preload(["cl_runner.sweeps.preload"])
                 with _starting():
                     forkserver.ensure_running()
 

@@ -64,7 +64,7 @@ def search(context: HydraContext, config: DictConfig, given: Sequence[str]) -> N
     workers = config.hydra.launcher.workers or cores()
     words = f"batches of {settings['batch']}, {settings['sampler']}, {settings['pruner']}"
     with (
-        Workers(workers, str(config.benchmark.dataset)) as pool,
+        Workers(workers) as pool,
         SearchProgress(Console(stderr=True), record, trials, words) as progress,
     ):
         trainer = Trainer(context, config, pool, workers, progress)
