@@ -25,8 +25,9 @@ class Trial:
     """A setting that is tried.
 
     `values` are those of the space, `attributes` what Optuna's sampler and pruner remember of it. Scores are such that
-    more is better: `scores` those of the first seed by the number of tasks trained, `by_seed` those at the end, `value`
-    their mean. `directories` are the names of its runs', by seed; `reason` is why it failed.
+    more is better: `scores` by the number of tasks trained, of all its seeds so far, over which they are means;
+    `by_seed` those at the end of each seed that it outlasted, and `value` their mean once there are no more.
+    `directories` are the names of its runs', by seed; `reason` is why it failed.
     """
 
     number: int

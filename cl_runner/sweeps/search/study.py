@@ -38,7 +38,7 @@ _NEEDED = {"cmaes": "cmaes"}
 
 
 class Searcher:
-    """Asks Optuna for trials in `space`; `settings` are the sweeper's, `tasks` those of a run.
+    """Asks Optuna for trials in `space`; `settings` are the sweeper's, `tasks` those of all runs of one.
 
     Raises:
         ConfigError: Optuna is not there, or has no such sampler or pruner, or not with these arguments.

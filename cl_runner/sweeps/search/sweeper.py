@@ -53,7 +53,7 @@ def search(context: HydraContext, config: DictConfig, given: Sequence[str]) -> N
         space = parsed(settings["space"])
         default = _checked(context, config, given, space)
         tasks, first = default.benchmark.tasks, default.seed
-        searcher = Searcher(space, settings, tasks)
+        searcher = Searcher(space, settings, tasks * settings["seeds"])
         record = _record(sweep, settings, default)
     except ConfigError as error:
         raise WrongCommandError(str(error)) from error

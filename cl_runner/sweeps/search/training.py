@@ -104,10 +104,6 @@ class Runs(Generic[Name]):
         self.failed |= {name: failures[job.directory] for name, job in jobs.items() if job.directory in failures}
         return [name for name in jobs if name not in self.failed]
 
-    def name(self, name: Name) -> str:
-        """Of a run's directory, within that of the sweep."""
-        return self._trainer.within(self.jobs[name].directory)
-
     def drop(self, names: Iterable[Name], task: int, others: Iterable[Name]) -> None:
         """Mark runs that are given up after a task, but for those that `others` go on with."""
         going_on = {self.jobs[name].directory for name in others}
