@@ -114,11 +114,11 @@ def test_both_commands_tell_their_version(cl_run: Runner, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("tasks", "width"), [(5, 40), (10, 66), (20, 40), (3, 20)])
-def test_a_table_fits_a_narrow_terminal(tasks: int, width: int, tmp_path: Path) -> None:
+def test_a_table_fits_a_narrow_terminal(tasks: int, width: int) -> None:
     matrix = np.random.default_rng(0).random((tasks + 1, tasks))
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, color_system=None, width=width)
-    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=False)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix))
     table = screen.getvalue().split("average_accuracy")[0].split("test accuracy in %\n")[1]
     assert max(map(len, table.splitlines())) <= width
     assert all(f"{100 * value:.1f}" in table for value in (*matrix[-1], *np.diag(matrix[1:])))

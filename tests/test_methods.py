@@ -17,12 +17,9 @@ METHODS = ["finetune", "ewc", "online_ewc", "global_mask", "layerwise_mask", "l1
 def average_accuracy(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Of each method with its defaults; all but joint training in one stack."""
     folder = tmp_path_factory.mktemp("methods")
-    with pytest.MonkeyPatch.context() as patch:
-        # Drawing takes longer than training, and nobody looks.
-        patch.setattr("cl_runner.runs.rows.draw_figures", lambda *_: None)
-        for methods in (METHODS[:-1], METHODS[-1:]):
-            configs = [make_config(f"method={method}", "benchmark.validation=null") for method in methods]
-            run_stack(configs, [folder / method for method in methods], Silent())
+    for methods in (METHODS[:-1], METHODS[-1:]):
+        configs = [make_config(f"method={method}", "benchmark.validation=null") for method in methods]
+        run_stack(configs, [folder / method for method in methods], Silent())
     return {method: load_run(folder / method).metrics["average_accuracy"] for method in METHODS}
 
 

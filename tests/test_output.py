@@ -23,6 +23,7 @@ from cl_runner.results.figures import draw_figures
 from cl_runner.results.files import COMPLETE, LOG, is_complete
 from cl_runner.results.plotting import plain_style
 from cl_runner.results.run import Run, load_run
+from cl_runner.runs.drawing import draw_all
 from cl_runner.runs.loop import run_stack
 
 __all__ = ["cl_run"]
@@ -177,9 +178,10 @@ def test_figures_that_cannot_be_drawn_cost_no_results(
         assert is_complete(run.path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cl_runner.runs.rows.draw_figures", fail)
+    monkeypatch.setattr("cl_runner.runs.drawing.draw_figures", fail)
     directories = [tmp_path / "0", tmp_path / "1"]
-    run_stack([make_config(*QUICK, f"seed={seed}") for seed in (0, 1)], directories, Silent(), draw=True)
+    configs = [make_config(*QUICK, f"seed={seed}") for seed in (0, 1)]
+    draw_all(configs, run_stack(configs, directories, Silent()))
     reason = "the figures were not drawn: OSError: [Errno 28] No space left on device\n"
     assert capsys.readouterr().err == f"warning: {tmp_path / '0'} and 1 more: {reason}"
     for directory in directories:
@@ -193,9 +195,11 @@ def test_a_signal_while_figures_are_drawn_is_no_failure_to_draw(
     def stop(*_: object) -> None:
         raise StoppedError(15)
 
-    monkeypatch.setattr("cl_runner.runs.rows.draw_figures", stop)
+    monkeypatch.setattr("cl_runner.runs.drawing.draw_figures", stop)
+    config = make_config(*QUICK)
+    recorders = run_stack([config], [tmp_path], Silent())
     with pytest.raises(StoppedError):
-        run_stack([make_config(*QUICK)], [tmp_path], Silent(), draw=True)
+        draw_all([config], recorders)
     assert is_complete(tmp_path)
 
 
@@ -225,7 +229,7 @@ def test_a_users_defaults_change_no_figure(make_config: MakeConfig, tmp_path: Pa
     from matplotlib import rc_context
 
     config = make_config(*QUICK, "method=global_mask")
-    run_stack([config], [tmp_path], Silent(), draw=True)
+    draw_all([config], run_stack([config], [tmp_path], Silent()))
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
     assert len(before) == 4
     with rc_context(USERS):

@@ -18,6 +18,7 @@ from test_runner import Silent
 from cl_runner import load_run
 from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, DataError
+from cl_runner.runs.drawing import draw_all
 from cl_runner.runs.loop import run_stack
 
 __all__ = ["cl_run"]
@@ -98,7 +99,8 @@ def test_runs_give_their_samples_back(scenario: str, make_config: MakeConfig, tm
 
 def test_a_regression(make_config: MakeConfig, tmp_path: Path) -> None:
     lines = ["benchmark.target=own_data.Lines", "benchmark.input_shape=[2]", "benchmark.classes_per_task=1"]
-    run_stack([make_config(*WAVES, *lines)], [tmp_path], Silent(), draw=True)
+    config = make_config(*WAVES, *lines)
+    draw_all([config], run_stack([config], [tmp_path], Silent()))
     run = load_run(tmp_path)
     assert run.score == "mse"
     inputs, labels = run.benchmark().test(3)

@@ -7,7 +7,7 @@ import torch
 from conftest import MakeConfig
 from rich.console import Console
 
-from cl_runner.cli.show import show_results
+from cl_runner.cli.show import show_place, show_results
 from cl_runner.metrics import continual_metrics
 from cl_runner.runs.evaluation import Score, Scores
 from cl_runner.runs.progress import TerminalProgress
@@ -43,10 +43,10 @@ def test_in_a_terminal_there_is_a_bar() -> None:
     assert "67%" in shown
 
 
-def test_no_number_is_cut_off_however_many_tasks(tmp_path: Path) -> None:
+def test_no_number_is_cut_off_however_many_tasks() -> None:
     matrix = np.random.default_rng(0).random((31, 30))
     console = Console(file=io.StringIO())
-    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=True)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix))
     shown = written(console)
     assert all(f" {100 * value:.1f} " in shown for value in matrix[1:].ravel())
     assert "…" not in shown
@@ -55,7 +55,8 @@ def test_no_number_is_cut_off_however_many_tasks(tmp_path: Path) -> None:
 def test_names_have_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console, name = Console(file=io.StringIO(), width=120), "[/x] [bold]b[/bold] \x1b[2J"
     matrix = np.array([[0.1], [0.9]])
-    show_results(console, name, matrix[1:], continual_metrics(matrix), tmp_path / name, drawn=True)
+    show_results(console, name, matrix[1:], continual_metrics(matrix))
+    show_place(console, tmp_path / name)
     with SweepProgress(console, 1) as progress:
         progress.warn([name])
         progress.failed(0, [name], name)
@@ -65,18 +66,18 @@ def test_names_have_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert shown.count(r"[/x] [bold]b[/bold] \x1b[2J") == 6
 
 
-def test_what_a_single_task_lacks_is_shown_as_such(tmp_path: Path) -> None:
+def test_what_a_single_task_lacks_is_shown_as_such() -> None:
     matrix = np.array([[0.1], [0.9]])
     console = Console(file=io.StringIO())
-    show_results(console, "title", matrix[1:], continual_metrics(matrix), tmp_path, drawn=True)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix))
     shown = written(console)
     assert "backward_transfer      needs two tasks" in shown
 
 
-def test_a_metric_that_says_nothing_is_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_a_metric_that_says_nothing_is_left_out_with_the_reason() -> None:
     matrix = np.random.default_rng(0).random((4, 3))
     console = Console(file=io.StringIO())
-    show_results(console, "title", matrix[1:], continual_metrics(matrix, shared=False), tmp_path, drawn=True)
+    show_results(console, "title", matrix[1:], continual_metrics(matrix, shared=False))
     (line,) = (line for line in written(console).splitlines() if line.startswith("forward_transfer"))
     assert line.split(maxsplit=2)[1:] == ["–", "left out: a task's own outputs know nothing before it is learned"]
 

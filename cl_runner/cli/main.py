@@ -93,8 +93,9 @@ def run(composed: DictConfig, started: float | None) -> float | None:
 def _train(config: Config, in_sweep: bool, started: float | None) -> None:
     from rich.console import Console
 
-    from cl_runner.cli.show import show_results
+    from cl_runner.cli.show import show_place, show_results
     from cl_runner.methods.titles import describe
+    from cl_runner.runs.drawing import draw_all
     from cl_runner.runs.loop import run_stack
     from cl_runner.runs.progress import TerminalProgress
 
@@ -108,14 +109,17 @@ def _train(config: Config, in_sweep: bool, started: float | None) -> None:
     with TerminalProgress(console) as progress:
         try:
             since = None if in_sweep else started
-            (recorder,) = run_stack([config], [directory], progress, draw=draw, started=since)
+            (recorder,) = run_stack([config], [directory], progress, started=since)
         except OSError as error:
             raise from_system(error) from error
     if recorder.failure:
         raise DivergenceError(recorder.failure)
-    drawn = (directory / "training.png").exists()
     with harmless("the run is complete, but was not shown"):
-        show_results(console, describe(config), recorder.matrix[1:], recorder.metrics, directory, drawn=drawn)
+        show_results(console, describe(config), recorder.matrix[1:], recorder.metrics)
+    if draw:
+        draw_all([config], [recorder])
+    with harmless("the run is complete, but was not shown"):
+        show_place(console, directory)
     if lost := lost_output():
         _log.warning(f"standard output is incomplete: {lost.strerror}")
 

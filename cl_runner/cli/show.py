@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# What one looks at first.
+FIGURES = ("accuracy_matrix.png", "mse_matrix.png", "significance_histograms.png", "training.png")
 _EXPLAINED = {
     "average_accuracy": "mean accuracy over all tasks at the end",
     "average_mse": "mean squared error over all tasks at the end",
@@ -32,11 +34,8 @@ def show_results(
     title: str,
     matrix: NDArray[np.float64],
     metrics: Mapping[str, Any],
-    directory: Path,
-    *,
-    drawn: bool,
 ) -> None:
-    """The matrix of scores `(T, T)` as a table, the metrics and the path; `drawn` is whether there are figures."""
+    """The matrix of scores `(T, T)` as a table, and the metrics."""
     score = "mse" if "average_mse" in metrics else "accuracy"
     heading, unit, scale = ("mean squared error", "  ", 1) if score == "mse" else ("test accuracy in %", " %", 100)
     decimals = 3 if score == "mse" else 1
@@ -55,9 +54,13 @@ def show_results(
         if not console.is_terminal or len(line) + 2 + len(explained) <= console.width:
             line += f"  [dim]{explained}[/dim]"
         console.print(line, highlight=False, soft_wrap=True)
-    figures = f"{score}_matrix.png, significance_histograms.png, training.png, " if drawn else ""
+
+
+def show_place(console: Console, directory: Path) -> None:
+    """Where the results lie, and which figures are among them."""
+    drawn = [name for name in FIGURES if (directory / name).exists()]
     console.print(
-        f"\nresults in [bold]{plain(str(directory))}[/bold]: {figures}metrics.json and more",
+        f"\nresults in [bold]{plain(str(directory))}[/bold]: {', '.join([*drawn, 'metrics.json'])} and more",
         highlight=False,
         soft_wrap=True,
     )

@@ -26,7 +26,6 @@ from cl_runner.runs.resume import take_up
 from cl_runner.runs.rows import (
     RunInStack,
     configs_of_rows,
-    draw_all,
     fanned_out,
     is_curve_point,
     record_epoch,
@@ -58,7 +57,6 @@ def run_stack(
     progress: Progress,
     *,
     until: int | None = None,
-    draw: bool = False,
     fail_fast: bool = False,
     started: float | None = None,
 ) -> list[Recorder]:
@@ -73,7 +71,6 @@ def run_stack(
         directories: where each run's results go.
         progress: is told of every epoch and task.
         until: the number of tasks after which they are left as they stand, to go on another time; None: to the end.
-        draw: whether to draw each run's figures, once all are complete.
         fail_fast: whether the others are left as they stand, to go on another time, once one of them fails.
         started: `time.perf_counter()` when the process started, to count its start; None to count from now.
 
@@ -85,7 +82,7 @@ def run_stack(
             `metrics.json`.
     """
     with locked(directories), threads_put_back(), Pauses(configs[0].checkpoint.minutes) as pauses:
-        return _run_stack(configs, directories, progress, pauses, until, draw, fail_fast, started)
+        return _run_stack(configs, directories, progress, pauses, until, fail_fast, started)
 
 
 def _run_stack(
@@ -94,7 +91,6 @@ def _run_stack(
     progress: Progress,
     pauses: Pauses,
     until: int | None,
-    draw: bool,
     fail_fast: bool,
     started: float | None,
 ) -> list[Recorder]:
@@ -239,6 +235,4 @@ def _run_stack(
     facts = describe_environment(device, clock) | {"runs_in_stack": len(recorders)}
     for run in runs:
         run.recorder.finish(facts)
-    if draw:
-        draw_all(runs)
     return recorders

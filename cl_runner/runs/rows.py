@@ -9,11 +9,7 @@ from torch import Tensor
 from cl_runner.config.schema import Config
 from cl_runner.engine.network import Layout, Network
 from cl_runner.methods.method import Method, history
-from cl_runner.methods.titles import describe
-from cl_runner.output import warn
-from cl_runner.results.figures import draw_figures
 from cl_runner.results.files import sync
-from cl_runner.results.run import Run
 from cl_runner.runs.recorder import Recorder
 from cl_runner.runs.resume import states_of
 from cl_runner.runs.state import RunState, save_states
@@ -137,18 +133,3 @@ def record_states(
         )
         for run in sharing:
             run.recorder.task(state)
-
-
-def draw_all(runs: Sequence[RunInStack]) -> None:
-    """Draw the figures of runs, which are complete without: what goes wrong is told once, and in each one's log."""
-    failed: dict[str, list[Recorder]] = {}
-    for run in runs:
-        try:
-            draw_figures(Run(run.recorder.directory), describe(run.config))
-        except Exception as error:
-            reason = f"the figures were not drawn: {type(error).__name__}: {error}"
-            run.recorder.note(reason)
-            failed.setdefault(reason, []).append(run.recorder)
-    for reason, recorders in failed.items():
-        more = f" and {len(recorders) - 1} more" if len(recorders) > 1 else ""
-        warn(f"{recorders[0].directory}{more}: {reason}")

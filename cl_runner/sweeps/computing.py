@@ -32,13 +32,15 @@ _idle.set()
 @without_collector()
 def compute(jobs: Sequence[Job], report: Callable[[float], None], fail_fast: bool) -> list[str | None]:
     """Train a stack, or `fail_fast` until a job fails; returns for each job why it failed, or None."""
+    from cl_runner.runs.drawing import draw_all
     from cl_runner.runs.loop import run_stack
 
-    draw = jobs[0].config.plots == "all"
     configs, directories = [job.config for job in jobs], [job.directory for job in jobs]
     try:
         progress = _Fractions(report)
-        recorders = run_stack(configs, directories, progress, until=jobs[0].until, draw=draw, fail_fast=fail_fast)
+        recorders = run_stack(configs, directories, progress, until=jobs[0].until, fail_fast=fail_fast)
+        if jobs[0].config.plots == "all":
+            draw_all(configs, recorders)
     except Exception as error:
         leave_if_told()
         if isinstance(error, RunError | OSError):
