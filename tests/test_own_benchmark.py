@@ -16,7 +16,6 @@ from test_resuming import same
 from test_runner import Silent
 
 from cl_runner import load_run
-from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, DataError
 from cl_runner.runs.drawing import draw_all
 from cl_runner.runs.loop import run_stack
@@ -180,11 +179,13 @@ def test_a_class_with_other_sizes_than_its_settings(make_config: MakeConfig) -> 
         made(make_config(*digits, "benchmark.input_shape=[64]"))
 
 
-def test_seeds_whose_tasks_differ_in_size_need_stacks_of_their_own(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_seeds_whose_tasks_differ_in_size_share_a_stack(make_config: MakeConfig, tmp_path: Path) -> None:
     uneven = [*WAVES, "benchmark.target=own_data.Uneven"]
-    configs: list[Config] = [make_config(*uneven, f"seed={seed}") for seed in (0, 1)]
-    with pytest.raises(DataError, match=r"cannot share a stack: hydra\.launcher\.size=1"):
-        run_stack(configs, [tmp_path / "0", tmp_path / "1"], Silent())
+    configs = [make_config(*uneven, f"seed={seed}") for seed in (0, 1)]
+    run_stack(configs, [tmp_path / "0", tmp_path / "1"], Silent())
+    for seed, config in enumerate(configs):
+        run_stack([config], [tmp_path / "alone" / str(seed)], Silent())
+        same(tmp_path / str(seed), tmp_path / "alone" / str(seed))
 
 
 def test_another_class_or_argument_is_another_run(make_config: MakeConfig) -> None:
