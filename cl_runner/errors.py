@@ -89,6 +89,17 @@ class DamagedError(RunError):
         return DamagedError, (self.file, self.problem)
 
 
+class NotSavedError(RunError):
+    """Tensors that a complete run did not leave, as its `save` had it."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} was not saved by the run: to have it, train the run with save=all, elsewhere")
+        self.file = file
+
+    def __reduce__(self) -> tuple[type["NotSavedError"], tuple[Path]]:
+        return NotSavedError, (self.file,)
+
+
 class LockedError(RunError):
     """Another process is at work in the run's directory."""
 

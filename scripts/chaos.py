@@ -33,6 +33,7 @@ SWEEP = [
     "benchmark.tasks=3",
     "train.epochs=20",
     "checkpoint.minutes=0.005",
+    "save=last",
 ]
 # One that is killed more often is hardly ever near its end.
 KILLS_OF_A_SWEEP = 5
@@ -124,7 +125,7 @@ def check_whole(folder: Path) -> None:
     for file in folder.glob(f"*/{COMPLETE}"):
         metrics, run = json.loads(file.read_text()), load_run(file.parent)
         assert metrics["average_accuracy"] == run.matrix[-1].mean(), file
-        assert len(run.significance) == len(run.matrix) - 1, file
+        assert max(run.significance) == len(run.matrix) - 1, file
         assert run.facts["runs_in_stack"] >= 1, file
 
 

@@ -18,7 +18,8 @@ from cl_runner.runs.loop import run_stack
 from cl_runner.sweeps.status import statuses
 
 CLUSTER = Path(__file__).parents[1] / "scripts" / "slurm" / "local_cluster.sh"
-SMALL = ["benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1", "method=ewc"]
+SMALL = ["save=all", "benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1"]
+SMALL += ["method=ewc"]
 # Enough for something to happen meanwhile, some seconds.
 LONG = [*SMALL, "train.epochs=1000", "checkpoint.minutes=0.02"]
 MEMORY = "hydra.launcher.mem_gb=1"

@@ -29,6 +29,7 @@ SETTINGS = [
     "method=global_mask",
     "freeze=0.3",
     "plots=none",
+    "save=all",
     "data_dir=data",
 ]
 TABLES = [

@@ -41,6 +41,7 @@ COMMON = [
     "device=cpu",
     "threads=1",
     "plots=none",
+    "save=all",
     "benchmark.tasks=3",
     "benchmark.test_samples=200",
     "model.hidden=[9,8]",

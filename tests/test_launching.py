@@ -34,7 +34,7 @@ def reason(folder: Path) -> str:
 
 def test_jobs_leave_what_single_runs_leave(cl_run: Runner, tmp_path: Path) -> None:
     methods = ["ewc", "global_mask", "joint"]
-    code, output, error = cl_run(*HERE, f"method={','.join(methods)}", "seed=0,3", "plots=all")
+    code, output, error = cl_run(*HERE, f"method={','.join(methods)}", "seed=0,3", "plots=all", "save=all")
     assert code == 0
     assert "6 runs in 2 stacks" in error
     assert "6 of 6 runs complete, in sweep\nfor tables and figures: cl-report sweep" in output

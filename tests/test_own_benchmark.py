@@ -220,7 +220,7 @@ def test_the_example_of_the_page(cl_run: Runner, tmp_path: Path, monkeypatch: py
 
 
 def test_swept_as_a_stack(cl_run: Runner, tmp_path: Path) -> None:
-    sweep = ["hydra/launcher=stacked", "hydra.launcher.workers=1", "hydra.sweep.dir=sweep", "seed=0,1"]
+    sweep = ["hydra/launcher=stacked", "hydra.launcher.workers=1", "hydra.sweep.dir=sweep", "seed=0,1", "save=last"]
     assert cl_run("-m", *WAVES, *sweep)[0] == 0
     assert cl_run(*WAVES, "hydra.run.dir=alone", "seed=1", "plots=none")[0] == 0
     runs = [load_run(tmp_path / place) for place in ("sweep/1", "alone")]

@@ -315,7 +315,7 @@ def test_sweeps(launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     command = [sys.executable, "-m", "cl_runner", "-m", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep"]
     command += ["model=module", "model.target=mine.nets.make", "+model.arguments.width=3,4", *SMALL]
     command += ["hydra.launcher.workers=2"] if launcher == "stacked" else []
-    command += ["threads=1", "device=cpu", "train.epochs=null", "train.iterations=3"]
+    command += ["threads=1", "device=cpu", "train.epochs=null", "train.iterations=3", "save=last"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(tmp_path)

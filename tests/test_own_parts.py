@@ -95,6 +95,7 @@ SMALL = ["benchmark.tasks=3", "benchmark.train_samples=100", "train.epochs=2", "
 OWN = ["--config-dir", "mine", "method=si", *SMALL]
 STACKED = ["hydra/launcher=stacked", "hydra.launcher.workers=1"]
 BOTH = ["-m", "--config-dir", "mine", *SMALL, "method=si,ewc", "method.parts.si.strength=0.1,3", "seed=0,1"]
+BOTH += ["save=last"]
 
 
 @pytest.fixture

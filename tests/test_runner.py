@@ -325,7 +325,7 @@ def test_a_run_in_words(overrides: list[str], words: str, make_config: MakeConfi
 
 
 def test_config_is_read_back(run: Run, make_config: MakeConfig) -> None:
-    assert run.config == make_config(*OVERRIDES)
+    assert run.config == make_config(*OVERRIDES, "save=all")
 
 
 def test_a_run_in_a_stack_writes_what_it_writes_alone(run: Run, make_config: MakeConfig, tmp_path: Path) -> None:

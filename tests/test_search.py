@@ -34,6 +34,7 @@ SEARCH = [
     "hydra/sweeper=search",
     "hydra.launcher.workers=1",
     "hydra.sweep.dir=sweep",
+    "save=all",
     "method=ewc",
     "benchmark.tasks=3",
     "hydra.sweeper.trials=8",

@@ -75,7 +75,7 @@ def run(composed: DictConfig, started: float | None) -> float | None:
     try:
         # Whatever `hydra.job.chdir` says, a relative `data_dir` is one of where the command was started.
         with chdir(HydraConfig.get().runtime.cwd):
-            config = checked(composed)
+            config = checked(composed).with_save(in_sweep=in_sweep)
             _train(config, in_sweep, started)
     except Exception as error:
         leave_if_told()

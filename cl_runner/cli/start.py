@@ -16,7 +16,7 @@ from cl_runner.errors import ConfigError, DamagedError, EndingError, RunError
 from cl_runner.methods.acting import difference
 from cl_runner.results.files import COMPLETE, LOCK, has_state, is_complete
 from cl_runner.results.locks import locked
-from cl_runner.results.record import read_record
+from cl_runner.results.record import read_record, remove_unsaved
 from cl_runner.runs.checks import check_parts, checked
 from cl_runner.runs.machine import check_cores
 from cl_runner.sweeps.checks import check_launcher, check_sweeper
@@ -97,6 +97,7 @@ class CheckBeforeStart(Callback):
 def _check_free(directory: Path, settings: Config) -> None:
     """Raises `ConfigError` if a finished run lies in `directory`, or one with other settings that could go on."""
     if is_complete(directory):
+        remove_unsaved(directory)
         raise ConfigError(f"hydra.run.dir: {directory} holds a finished run, allowed: another directory")
     if not has_state(directory):
         return

@@ -7,7 +7,7 @@ runs can be read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, get_type_hints
 
 from cl_runner.config.allowed import Choice, DottedName, EachOf, PlainData, Range, WordOrClasses
@@ -172,6 +172,7 @@ class Config:
     seed: int = field(metadata=_within(0, 2**63 - 1))
     device: str = field(metadata=_one_of("auto", "cpu", "cuda", "mps"))
     plots: str = field(metadata=_one_of("auto", "all", "none"))
+    save: str = field(metadata=_one_of("auto", "all", "last", "tables") | _before("all"))
     threads: int | None = field(metadata=_within(1, 1024))
     oversubscribe: bool = field(metadata=_before(False))
     objective: str = field(
@@ -186,6 +187,10 @@ class Config:
         """
         return self.seed, *self.train.rates(0), self.train.task_decay, self.model.dropout
 
+    def with_save(self, *, in_sweep: bool) -> "Config":
+        """The same with `save` settled: of a run on its own `auto` is `all`, in a sweep it is `tables`."""
+        return replace(self, save="tables" if in_sweep else "all") if self.save == "auto" else self
+
 
 # What a run may be repeated or taken up again with and still count as the same.
 INCIDENTAL = (
@@ -195,6 +200,7 @@ INCIDENTAL = (
     "data_dir",
     "benchmark.path",
     "plots",
+    "save",
     "checkpoint.minutes",
     "objective",
 )

@@ -16,7 +16,7 @@ from cl_runner.metrics import ScoreName
 from cl_runner.results.files import write_atomically
 from cl_runner.results.plotting import plain_style
 from cl_runner.results.run import Run
-from cl_runner.results.significance import LogHistogram, joined_layers, log_histogram
+from cl_runner.results.significance import BIN_WIDTH, LogHistogram
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,18 +27,13 @@ _NUMBERED_TASKS = 6
 
 def draw_figures(run: Run, title: str) -> None:
     """Draw the matrix of scores, `significance_histograms.png` and `training.png` into the run's directory; of a
-    regression `fit.png`, and where there is a table of it `mask_overlap.png`.
+    regression that saved its networks `fit.png`, and where there is a table of it `mask_overlap.png`.
     """
     with plain_style({}):
         draw_matrix(run.matrix[1:], run.score, title, run.path / f"{run.score}_matrix.png")
-        outputs_of = run.config.benchmark.outputs_of
-        histograms = [
-            [log_histogram(layer) for layer in joined_layers(significance, run.layers, outputs_of(task))]
-            for task, significance in run.significance.items()
-        ]
-        draw_significance(histograms, title, run.path / "significance_histograms.png")
+        draw_significance(_histograms(run), title, run.path / "significance_histograms.png")
         draw_learning_curves(_curves(run), run.score, title, run.path / "training.png")
-        if run.config.benchmark.family == "regression":
+        if run.config.benchmark.family == "regression" and len(run.saved_tasks) == len(run.matrix) - 1:
             draw_fit(run, title, run.path / "fit.png")
         if (run.path / "mask_overlap.csv").exists():
             draw_mask_overlap(run.table("mask_overlap.csv"), title, run.path / "mask_overlap.png")
@@ -79,6 +74,23 @@ def draw_matrix(matrix: NDArray[np.float64], score: ScoreName, title: str, path:
     _save(figure, path)
 
 
+def _histograms(run: Run) -> list[list[LogHistogram]]:
+    """By task and layer, as tables have them."""
+    lows: dict[tuple[float, float], list[float]] = {}
+    counts: dict[tuple[float, float], list[float]] = {}
+    for row in run.table("significance_histograms.csv"):
+        lows.setdefault((row["task"], row["layer"]), []).append(row["low"])
+        counts.setdefault((row["task"], row["layer"]), []).append(row["count"])
+    found: dict[float, list[LogHistogram]] = {}
+    for row in run.table("significance.csv"):
+        place = row["task"], row["layer"]
+        edges = np.array([*lows[place], lows[place][-1] + BIN_WIDTH] if place in lows else [0.0])
+        numbers = (row[name] for name in ("mode", "median", "p5", "p95", "zero_share"))
+        histogram = LogHistogram(edges, np.array(counts.get(place, []), dtype=np.int64), *numbers)
+        found.setdefault(row["task"], []).append(histogram)
+    return list(found.values())
+
+
 def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, path: Path) -> None:
     """Histograms of log10 significance by layer (columns) after each task (rows), on shared axes."""
     from matplotlib.ticker import MaxNLocator
@@ -96,7 +108,8 @@ def draw_significance(histograms: Sequence[Sequence[LogHistogram]], title: str, 
         for layer, item in enumerate(row):
             axes = grid[task, layer]
             if item.counts.size:
-                axes.stairs(item.counts / item.size, item.edges, fill=True, color=f"C{layer}", alpha=0.7)
+                heights = item.counts * (1 - item.zero_share) / item.counts.sum()
+                axes.stairs(heights, item.edges, fill=True, color=f"C{layer}", alpha=0.7)
                 axes.axvline(item.mode, color="black", lw=1.2, label="mode")
                 axes.axvline(item.median, color="black", lw=1.2, ls=":", label="median")
             axes.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,8 @@ checksum. What Hydra writes into `.hydra/` is for people, and means what the env
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cl_runner.results.versions import changes, session
 
 # Where Hydra writes a run's settings.
 HYDRA = ".hydra/config.yaml"
+_TENSORS = "*/task_*.safetensors"
 # Of a record, named in the metrics too: where it is, there was one.
 FORMAT = 1
 
@@ -136,14 +138,35 @@ def sessions_of(directory: Path) -> Sequence[Mapping[str, Any]]:
         return []
 
 
-def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes) -> None:
-    """Record what is known of a run's computation, and the checksums of the files that it left, and of that with its
-    metrics, which will be written last.
+def complete(directory: Path, facts: Mapping[str, Any], metrics: bytes, unsaved: Collection[Path] = ()) -> None:
+    """Record what is known of a run's computation, and the checksums of the files that it leaves, all but those
+    `unsaved`, and of that with its metrics, which will be written last.
     """
-    written = [*directory.glob("*.csv"), *directory.glob(TASKS), *directory.glob("*/task_*.safetensors")]
+    written = {*directory.glob("*.csv"), *directory.glob(TASKS), *directory.glob(_TENSORS)}.difference(unsaved)
     files = {path.relative_to(directory).as_posix(): _digest(path) for path in sorted(written)}
     files[COMPLETE] = hashlib.sha256(metrics).hexdigest()
     write_record(directory, replace(read_record(directory), facts=facts, files=files))
+
+
+def remove_unsaved(directory: Path) -> None:
+    """Delete the tensors that the complete run in `directory` is not to leave, which its record has no checksums of.
+
+    Until it was complete it needed them. One that is killed right then still has them.
+    """
+    tensors = list(directory.glob(_TENSORS))
+    try:
+        files = read_stored(directory).content.get("files") if tensors else None
+    except (FileNotFoundError, DamagedError):
+        files = None
+    if not files:
+        return
+    for path in tensors:
+        if path.relative_to(directory).as_posix() not in files:
+            path.unlink(missing_ok=True)
+    for folder in {path.parent for path in tensors}:
+        # One that holds something stays.
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def belongs(record: Record, directory: Path) -> bool:

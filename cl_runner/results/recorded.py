@@ -81,6 +81,10 @@ class RunFiles:
         """The settings of the run."""
         return settings_of(self.stored)
 
+    def has_left(self, name: str) -> bool:
+        """Whether the run is one that left this file: an older or unfinished one is taken to have left all."""
+        return self.checksums is None or name in self.checksums
+
     def read(self, name: str, most: int = TABLE) -> bytes:
         """The content of a file by its name relative to the directory."""
         content = read_bytes(self.directory / name, most)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_runner.config.data import input_shape
 from cl_runner.config.schema import Config
-from cl_runner.errors import DamagedError
+from cl_runner.errors import DamagedError, NotSavedError
 from cl_runner.metrics import ScoreName
 from cl_runner.results.benchmark import RunBenchmark
 from cl_runner.results.files import COMPLETE, is_complete
@@ -47,7 +47,7 @@ class Run:
     """The results of a run, read when first asked for. Tasks are numbered from 1.
 
     Whatever is asked for raises `cl_runner.errors.DamagedError`, which names the file, if that is missing, damaged or
-    not what a run writes.
+    not what a run writes; and tensors that it did not save, `cl_runner.errors.NotSavedError`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,24 +108,30 @@ class Run:
         """Test scores on the tasks so far along training: `task`, `epoch`, `eval_task`, and the score by its name."""
         return self.table("learning_curves.csv")
 
-    @cached_property
-    def significance(self) -> dict[int, dict[str, torch.Tensor]]:
-        """Per task the Fisher diagonal after it, by the names of the network's parameters: of a multilayer perceptron
-        `layers.L.weight` `(out, in)`, `layers.L.bias` `(out,)`.
-        """
-        return {task: self._tensors("significance", task) for task in range(1, len(self.matrix))}
+    @property
+    def saved_tasks(self) -> list[int]:
+        """The tasks whose tensors the run has left, as its `save` had it: all, the last one, or none."""
+        tasks = range(1, len(self.matrix))
+        return [task for task in tasks if self._files.has_left(_file("significance", task))]
 
     @cached_property
-    def masks(self) -> dict[int, dict[str, torch.Tensor]]:
-        """Per task the mask used while training it, 1 trainable and 0 frozen, in between the share of its update that
-        a parameter got under a soft mask; named as `significance`.
+    def significance(self) -> Mapping[int, Mapping[str, torch.Tensor]]:
+        """Per task of `saved_tasks` the Fisher diagonal after it, by the names of the network's parameters: of a
+        multilayer perceptron `layers.L.weight` `(out, in)`, `layers.L.bias` `(out,)`.
         """
-        return {task: self._tensors("masks", task) for task in range(1, len(self.matrix))}
+        return self._by_task("significance")
+
+    @cached_property
+    def masks(self) -> Mapping[int, Mapping[str, torch.Tensor]]:
+        """Per task of `saved_tasks` the mask used while training it, 1 trainable and 0 frozen, in between the share of
+        its update that a parameter got under a soft mask; named as `significance`.
+        """
+        return self._by_task("masks")
 
     @property
     def layers(self) -> Layers:
         """The names of each layer's tensors in `significance` and `masks`, the output layer last."""
-        return self._layers or self._parsed("significance", 1)[1]
+        return self._layers or self._parsed("significance", next(iter(self.saved_tasks), 1))[1]
 
     def network(self, task: int) -> torch.nn.Module:
         """The network after `task`, with the outputs of all tasks: in task- and class-incremental scenarios task k
@@ -145,7 +151,7 @@ class Run:
             # What is in a module besides parameters is as new.
             network.load_state_dict(network.state_dict() | parameters)
         except RuntimeError as error:
-            file = self.path / f"checkpoints/task_{task}.safetensors"
+            file = self.path / _file("checkpoints", task)
             words = " ".join(str(error).split())
             raise DamagedError(file, f"it is not of such a network as the settings make now: {words}") from error
         return network
@@ -201,10 +207,16 @@ class Run:
         return str(found)
 
     def _parsed(self, folder: Folder, task: int) -> tuple[dict[str, torch.Tensor], Layers]:
-        name = f"{folder}/task_{task}.safetensors"
+        name = _file(folder, task)
+        if not self._files.has_left(name):
+            raise NotSavedError(self.path / name)
         tensors, layers = parse_tensors(self.path / name, self._files.read(name, _TENSORS), folder)
         self._layers = self._layers or layers
         return tensors, layers
+
+    def _by_task(self, folder: Folder) -> Mapping[int, Mapping[str, torch.Tensor]]:
+        found = {task: self._tensors(folder, task) for task in self.saved_tasks or [1]}
+        return _Saved(found, {task: self.path / _file(folder, task) for task in range(1, len(self.matrix))})
 
     def _tensors(self, folder: Folder, task: int) -> dict[str, torch.Tensor]:
         tensors, layers = self._parsed(folder, task)
@@ -212,7 +224,7 @@ class Run:
         if not problem and self._files.checksums is None and self._files.complete:
             problem = self._contradiction(folder, task, tensors)
         if problem:
-            raise DamagedError(self.path / f"{folder}/task_{task}.safetensors", problem)
+            raise DamagedError(self.path / _file(folder, task), problem)
         return tensors
 
     def _contradiction(self, folder: Folder, task: int, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -235,6 +247,23 @@ class Run:
                 if not np.isclose(value, row[key], rtol=1e-4, atol=1e-6, equal_nan=True):
                     return f"layer {layer} has not the {key} of {table}"
         return ""
+
+
+class _Saved(dict[int, Mapping[str, torch.Tensor]]):
+    """Tensors by task, which says of one that was not saved why it is not there; `files` are those of all tasks."""
+
+    def __init__(self, found: Mapping[int, Mapping[str, torch.Tensor]], files: Mapping[int, Path]) -> None:
+        super().__init__(found)
+        self._files = files
+
+    def __missing__(self, task: int) -> NoReturn:
+        if task in self._files:
+            raise NotSavedError(self._files[task])
+        raise KeyError(task)
+
+
+def _file(folder: Folder, task: int) -> str:
+    return f"{folder}/task_{task}.safetensors"
 
 
 def load_run(path: str | Path) -> Run:

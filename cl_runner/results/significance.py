@@ -19,7 +19,8 @@ BIN_WIDTH = 0.25
 class LogHistogram:
     """Histogram of log10 of the positive values, in bins of `BIN_WIDTH` on a grid common to all histograms.
 
-    `edges` `(n + 1,)`, `counts` `(n,)`; all else is NaN where no value is positive.
+    `edges` `(n + 1,)`, `counts` `(n,)`; `zero_share` of the values are exactly zero; all else is NaN where no value is
+    positive.
     """
 
     edges: NDArray[np.float64]
@@ -28,13 +29,7 @@ class LogHistogram:
     median: float
     p5: float
     p95: float
-    zeros: int
-    size: int
-
-    @property
-    def zero_share(self) -> float:
-        """Share of values that are exactly zero."""
-        return self.zeros / self.size
+    zero_share: float
 
 
 def joined_layers(
@@ -54,13 +49,13 @@ def log_histogram(values: NDArray[np.floating]) -> LogHistogram:
     """Of non-negative values of any shape; the mode is the centre of the fullest bin."""
     flat = values.ravel().astype(np.float64)
     logs = np.log10(flat[flat > 0])
-    zeros = int(flat.size - logs.size)
+    zero_share = (flat.size - logs.size) / flat.size
     if logs.size == 0:
         nan = float("nan")
-        return LogHistogram(np.array([0.0]), np.array([], dtype=np.int64), nan, nan, nan, nan, zeros, flat.size)
+        return LogHistogram(np.array([0.0]), np.array([], dtype=np.int64), nan, nan, nan, nan, zero_share)
     first, last = np.floor(logs.min() / BIN_WIDTH), np.floor(logs.max() / BIN_WIDTH) + 1
     edges = np.arange(first, last + 1) * BIN_WIDTH
     counts = np.histogram(logs, edges)[0]
     mode = float(edges[counts.argmax()] + BIN_WIDTH / 2)
     p5, median, p95 = (float(value) for value in np.percentile(logs, [5, 50, 95]))
-    return LogHistogram(edges, counts, mode, median, p5, p95, zeros, flat.size)
+    return LogHistogram(edges, counts, mode, median, p5, p95, zero_share)

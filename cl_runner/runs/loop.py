@@ -67,7 +67,7 @@ def run_stack(
 
     Args:
         configs: of the runs; they may differ in seed, `freeze`, `method` (but not `method.joint`), `fisher`, the
-            optimiser's rates, and nothing else. Those with a state must stand at the same point.
+            optimiser's rates, `save`, and nothing else. Those with a state must stand at the same point.
         directories: where each run's results go.
         progress: is told of every epoch and task.
         until: the number of tasks after which they are left as they stand, to go on another time; None: to the end.
@@ -117,6 +117,7 @@ def _run_stack(
             shared=common.benchmark.scenario == "domain",
             parts=list(config.method.parts),
             validated=benchmark.validation is not None,
+            save=config.save,
         )
         for directory, config, state in zip(directories, configs, states, strict=True)
     ]

@@ -36,7 +36,7 @@ from cl_runner.results.files import (
     write_atomically,
     write_durably,
 )
-from cl_runner.results.record import FORMAT, complete
+from cl_runner.results.record import FORMAT, complete, remove_unsaved
 from cl_runner.results.tables import columns_of, short
 from cl_runner.runs.evaluation import Score, Scores
 from cl_runner.runs.overlap import Overlap
@@ -66,7 +66,8 @@ class Recorder:
 
     Tasks are numbered from 1, layers from 0; `row` is the run's row in its stack. `failure` is the reason why it
     failed, if it did. Scores go into files and columns named after the score; `shared` is whether tasks share their
-    outputs, `parts` are those of one's own in its method, `validated` is whether it has validation scores too. Raises
+    outputs, `parts` are those of one's own in its method, `validated` is whether it has validation scores too, `save`
+    says which tasks' tensors stay once the run is complete: `all`, those of the `last`, or none. Raises
     `FileExistsError` if the directory holds a finished run, `StateError` if tables are shorter than `state` has them,
     or files of earlier tasks damaged.
     """
@@ -81,9 +82,11 @@ class Recorder:
         shared: bool = True,
         parts: Sequence[str] = (),
         validated: bool = False,
+        save: str = "all",
     ) -> None:
         self.directory, self.score, self.shared = directory, score, shared
         self.failure: str | None = None
+        self._save = save
         if is_complete(directory):
             raise FileExistsError(f"{directory} holds a finished run")
         directory.mkdir(parents=True, exist_ok=True)
@@ -130,7 +133,7 @@ class Recorder:
                     f"{file} is shorter than its state says: delete {self.directory / STATE} to start the run anew"
                 )
         for task, folder in itertools.product(range(1, state.task + 1), _FOLDERS):
-            file = self.directory / folder / f"task_{task}.safetensors"
+            file = self._tensors(folder, task)
             try:
                 with safe_open(file, "np"):
                     pass
@@ -223,11 +226,21 @@ class Recorder:
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Complete the run's record, then write the metrics: from here on the run is complete."""
         (self.directory / FAILED).unlink(missing_ok=True)
-        metrics = _as_json({"format": FORMAT, **self.metrics})
-        complete(self.directory, facts, metrics)
-        sync({*self.written(), self.directory / RECORD, self.directory})
+        metrics, unsaved = _as_json({"format": FORMAT, **self.metrics}), self._unsaved()
+        complete(self.directory, facts, metrics, unsaved)
+        sync({*self.written(), self.directory / RECORD, self.directory} - unsaved)
         write_durably([(self.directory / COMPLETE, metrics)])
         (self.directory / STATE).unlink(missing_ok=True)
+        remove_unsaved(self.directory)
+
+    def _unsaved(self) -> set[Path]:
+        """The tensors that do not stay. Overlaps of masks need them, and a run that goes on with another `save`."""
+        tasks = self.matrix.shape[1]
+        gone = {"tables": tasks, "last": tasks - 1}.get(self._save, 0)
+        return {self._tensors(folder, task) for folder, task in itertools.product(_FOLDERS, range(1, gone + 1))}
+
+    def _tensors(self, folder: str, task: int) -> Path:
+        return self.directory / folder / f"task_{task}.safetensors"
 
     def note(self, warning: str) -> None:
         """Add a warning to the run's log file, if that can be written."""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from cl_runner.errors import ConfigError, RefusedError, RunError, explained, fro
 from cl_runner.methods.acting import unused_settings
 from cl_runner.metrics import objective
 from cl_runner.results.files import DROPPED, FAILED, LOG, is_complete, mark_failed, metrics_in, naming
-from cl_runner.results.record import Record, taken_up_by_others, write_record
+from cl_runner.results.record import Record, remove_unsaved, taken_up_by_others, write_record
 from cl_runner.runs.checks import checked
 from cl_runner.runs.machine import check_cores, check_device
 from cl_runner.signals import held_back
@@ -153,7 +153,7 @@ class Prepared:
         known = None
         try:
             composed = self._composed(overrides)
-            config = checked(composed, here=False)
+            config = checked(composed, here=False).with_save(in_sweep=True)
             known = self._directories.of(config)
             finished = known is not None and is_complete(known)
             if self._here and not finished:
@@ -182,6 +182,8 @@ class Prepared:
             self._progress.found(directory, finished=finished)
         if finished:
             self._returns[number].return_value = _value(job)
+            remove_unsaved(directory)
+            self._progress.warn(_lacking(job))
             return
         if directory in self._at_work:
             self.elsewhere.append(job)
@@ -230,6 +232,14 @@ class Prepared:
                 job_subdir_key="hydra.sweep.subdir",
                 hydra_context=self._callbacks.silent,
             )
+
+
+def _lacking(job: Job) -> Iterator[str]:
+    """What a finished job was trained without saving, though it is asked for now."""
+    save = job.config.save
+    task = {"all": 1, "last": job.config.benchmark.tasks}.get(save)
+    if task and not (job.directory / f"checkpoints/task_{task}.safetensors").exists():
+        yield f"runs that are finished were saved with less than save={save}, and stay so: another directory has all"
 
 
 def _value(job: Job) -> float | None:
