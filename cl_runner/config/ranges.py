@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,17 +19,17 @@ def check_keys(settings: DictConfig, schema: Any, prefix: str = "", *, whole: bo
     Raises:
         ConfigError: an unknown setting, or one without a value, or with one that cannot be looked up.
     """
-    hints = get_type_hints(schema)
+    hints = _hints(schema)
     for name in map(str, settings):
         if name not in hints:
             raise ConfigError(f"{prefix}{name}: unknown setting, allowed: {describe(prefix + name, schema)}")
     for name, kind in hints.items():
-        if whole and (name not in settings or OmegaConf.is_missing(settings, name)):
-            raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name, schema)}")
         try:
             # An interpolation is looked up only now.
             value = settings[name]
         except OmegaConfBaseException as error:
+            if whole and (name not in settings or OmegaConf.is_missing(settings, name)):
+                raise ConfigError(f"{prefix}{name}: got nothing, allowed: {describe(prefix + name, schema)}") from error
             raise refusal(error, f"{prefix}{name}") from error
         if is_dataclass(kind):
             check_keys(value, kind, f"{prefix}{name}.")
@@ -51,8 +52,13 @@ def check_ranges(settings: Any, schema: type, prefix: str = "") -> None:
             raise ConfigError(f"{key}: got {given}, allowed: {describe(key, schema)}")
 
 
+@cache
+def _hints(schema: Any) -> dict[str, Any]:
+    return get_type_hints(schema)
+
+
 def _limits(settings: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    hints = get_type_hints(schema)
+    hints = _hints(schema)
     for item in fields(schema):
         if isinstance(settings, DictConfig):
             if item.name not in settings:

@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, configure_log, run_job
 
+from cl_runner.config.hydra_files import HydraFiles
 from cl_runner.config.hydra_internals import CREATE_CALLBACKS, LOAD_CONFIG, LOAD_DEFAULTS, LOAD_PRESET
 
 # What these hold was chosen on the command line.
@@ -22,6 +23,8 @@ def _code(code: CodeType) -> tuple[str, str]:
 
 # Modules that have Hydra put the settings of jobs together, or parse overrides.
 _SWEEPING = ("cl_runner.sweeps.sweeper", "cl_runner.sweeps.grids", "cl_runner.sweeps.search.sweeper")
+# These begin the log of a job.
+_JOBS = {_code(run_job.__code__), _code(HydraFiles.write.__code__)}
 _JOB = _code(vars(JobReturn)["return_value"].fget.__code__)
 # Of these settings that are Hydra's own code is at work.
 _OF_SETTINGS = {
@@ -55,7 +58,7 @@ def place_of(error: BaseException) -> Override | str:
         if _code(frame.f_code) in _OF_SETTINGS:
             return _OF_SETTINGS[_code(frame.f_code)]
         if _code(frame.f_code) == _code(configure_log.__code__):
-            within_job = any(_code(outer.f_code) == _code(run_job.__code__) for outer in frames)
+            within_job = any(_code(outer.f_code) in _JOBS for outer in frames)
             return "hydra.job_logging" if within_job else "hydra.hydra_logging"
     return ""
 

@@ -25,13 +25,21 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
     one out of range, for data that do not fit, and if the run is to be trained `here`, for a device that this machine
     does not have.
     """
-    composed = copy.deepcopy(composed)
     check_cores(composed, here=here)
-    with open_dict(composed):
-        composed.pop("hydra", None)
-    check_keys(composed, Config)
+    settings = copy.deepcopy(composed)
+    with open_dict(settings):
+        settings.pop("hydra", None)
+    config = typed(settings)
+    if here:
+        check_device(config.device)
+    return config
+
+
+def typed(settings: DictConfig) -> Config:
+    """The same of settings composed without Hydra's own, and without a look at what this machine has."""
+    check_keys(settings, Config)
     try:
-        config = OmegaConf.to_object(composed)
+        config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
         # An interpolation is looked up only now.
         raise refusal(error) from error
@@ -55,8 +63,6 @@ def checked(composed: DictConfig, *, here: bool = True) -> Config:
 
         benchmark = config.benchmark
         blueprint(config.model, input_shape(benchmark), benchmark.outputs_of(benchmark.tasks))
-    if here:
-        check_device(config.device)
     return config
 
 

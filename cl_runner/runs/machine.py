@@ -24,11 +24,11 @@ def check_cores(composed: DictConfig, *, here: bool = True) -> None:
     threads, at_once = OmegaConf.select(composed, "threads") or 1, 1
     if OmegaConf.select(composed, "oversubscribe") or not isinstance(threads, int):
         return
-    allowed, name = cores(), "the cores that this process may use"
     if not here:
         allowed = OmegaConf.select(composed, "hydra.launcher.cpus_per_task") or threads
         name = "hydra.launcher.cpus_per_task"
     else:
+        allowed, name = cores(), "the cores that this process may use"
         for setting in ("workers", "array_parallelism"):
             key = f"hydra.launcher.{setting}"
             at_once = OmegaConf.select(composed, key) or at_once

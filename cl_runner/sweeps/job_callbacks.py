@@ -23,13 +23,14 @@ class JobCallbacks:
 
     Attributes:
         silent: the context without callbacks, to compose jobs in.
+        wanted: whether any callback asks for jobs.
     """
 
     def __init__(self, context: HydraContext) -> None:
         self._callbacks = context.callbacks
         self.silent = replace(context, callbacks=type(context.callbacks)())
         # To compose a job's config once more takes longer than to see that nobody asks for it.
-        self._wanted = any(
+        self.wanted = any(
             getattr(type(callback), name, None) is not getattr(Callback, name)
             for callback in context.callbacks.callbacks
             for name in _NAMES
@@ -51,7 +52,7 @@ class JobCallbacks:
 
     def _call(self, name: str, result: JobReturn, **arguments: Any) -> None:
         # A job that another process submitted was not begun by this one.
-        if not self._wanted or result.cfg is None or result.hydra_cfg is None:
+        if not self.wanted or result.cfg is None or result.hydra_cfg is None:
             return
         config: DictConfig = copy.deepcopy(result.cfg)
         with open_dict(config):

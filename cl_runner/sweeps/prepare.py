@@ -12,6 +12,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cl_runner.config.composing import Composed, Composer
+from cl_runner.config.hydra_files import HydraFiles
 from cl_runner.config.refusals import refusal
 from cl_runner.config.schema import Config
 from cl_runner.errors import ConfigError, RefusedError, RunError, explained, from_system, is_for_all
@@ -19,7 +21,7 @@ from cl_runner.methods.acting import unused_settings
 from cl_runner.metrics import objective
 from cl_runner.results.files import DROPPED, FAILED, LOG, is_complete, mark_failed, metrics_in, naming
 from cl_runner.results.record import Record, remove_unsaved, taken_up_by_others, write_record
-from cl_runner.runs.checks import checked
+from cl_runner.runs.checks import typed
 from cl_runner.runs.machine import check_cores, check_device
 from cl_runner.signals import held_back
 from cl_runner.sweeps.directories import Directories
@@ -72,6 +74,7 @@ class Prepared:
         self._at_work = set(at_work)
         self._directories = directories or Directories(Path(sweep.hydra.sweep.dir), at_work)
         self._callbacks = JobCallbacks(context)
+        self._composer, self._files = Composer(context.config_loader, sweep), HydraFiles()
         self._returns: dict[int, JobReturn] = {}
         # Of jobs that are one, the number of the first by its directory.
         self._first: dict[Path, int] = {}
@@ -153,13 +156,14 @@ class Prepared:
         known = None
         try:
             composed = self._composed(overrides)
-            config = checked(composed, here=False).with_save(in_sweep=True)
+            config = typed(composed.settings).with_save(in_sweep=True)
             known = self._directories.of(config)
             finished = known is not None and is_complete(known)
-            if self._here and not finished:
-                check_cores(composed)
-                check_device(config.device)
-            directory = known or self._directories.new(composed, number, config)
+            if not finished:
+                check_cores(composed.whole, here=self._here)
+                if self._here:
+                    check_device(config.device)
+            directory = known or self._directories.new(composed.whole, number, config)
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             reason = error if isinstance(error, ConfigError) else refusal(error)
             if known is None or known in self._at_work:
@@ -168,7 +172,7 @@ class Prepared:
             self._wrong[known] = str(reason)
             raise reason from error
         self._directories.leads(overrides, directory)
-        self._note_unused(config, overrides)
+        unused = self._unused(config, overrides)
         if directory in self._first:
             self._same[number] = self._first[directory]
             self.runs[number] = self.runs[self._first[directory]]
@@ -190,7 +194,7 @@ class Prepared:
             return
         self._progress.warn(filter(None, [taken_up_by_others(directory)]))
         try:
-            self._returns[number] = self._written(composed, job, overrides)
+            self._returns[number] = self._written(composed.whole, directory, overrides, unused)
             if not known:
                 write_record(directory, Record(config))
         except OSError as error:
@@ -199,39 +203,46 @@ class Prepared:
             raise
         self.jobs.append(job)
 
-    def _composed(self, overrides: list[str]) -> DictConfig:
+    def _composed(self, overrides: list[str]) -> Composed:
         try:
-            return self._callbacks.silent.config_loader.load_sweep_config(self._sweep, overrides)
+            return self._composer.composed(overrides)
         except Exception as error:
             # Of wrong presets Hydra raises what it happens to stumble over.
             raise refusal(error) from error
 
-    def _note_unused(self, config: Config, overrides: Sequence[str]) -> None:
-        """Remember which of the settings given do nothing in this job, and which do something."""
+    def _unused(self, config: Config, overrides: Sequence[str]) -> Collection[str]:
+        """Lines on the settings given that do nothing in this job; these and the others are remembered."""
         idle = unused_settings(config, overrides)
         self._idle = idle | self._idle
         self._acting |= {override.partition("=")[0].lstrip("+") for override in overrides} - idle.keys()
+        return idle.values()
 
-    def _written(self, composed: DictConfig, job: Job, overrides: Sequence[str]) -> JobReturn:
+    def _written(
+        self, composed: DictConfig, directory: Path, overrides: Sequence[str], warnings: Iterable[str]
+    ) -> JobReturn:
         """What Hydra gives of a job whose directory it has written."""
 
-        def log_warnings(_: DictConfig) -> None:
-            for line in unused_settings(job.config, overrides).values():
+        def log_warnings(_: DictConfig | None = None) -> None:
+            for line in warnings:
                 _log.warning(line)
 
-        with naming(job.directory):
+        with naming(directory):
             with open_dict(composed):
-                composed.hydra.sweep.subdir = os.path.relpath(job.directory, composed.hydra.sweep.dir)
+                composed.hydra.sweep.subdir = os.path.relpath(directory, composed.hydra.sweep.dir)
             # What came of an earlier try says nothing of this one.
             for name in (FAILED, DROPPED):
-                (job.directory / name).unlink(missing_ok=True)
-            return run_job(
-                task_function=log_warnings,
-                config=composed,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=self._callbacks.silent,
-            )
+                (directory / name).unlink(missing_ok=True)
+            if self._callbacks.wanted or composed.hydra.job.chdir:
+                return run_job(
+                    task_function=log_warnings,
+                    config=composed,
+                    job_dir_key="hydra.sweep.dir",
+                    job_subdir_key="hydra.sweep.subdir",
+                    hydra_context=self._callbacks.silent,
+                )
+            self._files.write(composed)
+            log_warnings()
+        return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
 
 
 def _lacking(job: Job) -> Iterator[str]:
