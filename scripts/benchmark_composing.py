@@ -3,7 +3,7 @@
     uv run scripts/benchmark_composing.py [--jobs N] [--beside CHECKOUT]
 
 Seconds are those of the processor, in this process: jobs are composed, with the files in their directories, but not
-trained. Finished ones are what a test's stand-in leaves. With `--beside` another checkout of cl-runner does the same in
+trained, and finished by metrics that are written here. With `--beside` another checkout of cl-runner does the same in
 turn.
 """
 

@@ -8,6 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from cl_runner.errors import ConfigError
 from cl_runner.limits import cores
 
+# How many runs, or stacks of them, a launcher computes at the same time.
+_AT_ONCE = ("hydra.launcher.workers", "hydra.launcher.array_parallelism")
+
 
 def check_cores(composed: DictConfig, *, here: bool = True) -> None:
     """Whether the threads of a run, and of the runs that a launcher computes at the same time, have cores.
@@ -28,10 +31,13 @@ def check_cores(composed: DictConfig, *, here: bool = True) -> None:
         allowed = OmegaConf.select(composed, "hydra.launcher.cpus_per_task") or threads
         name = "hydra.launcher.cpus_per_task"
     else:
+        asked = {key: OmegaConf.select(composed, key) for key in _AT_ONCE}
+        if threads == 1 and not any(asked.values()):
+            # One core there is; how many takes reading files of the system.
+            return
         allowed, name = cores(), "the cores that this process may use"
-        for setting in ("workers", "array_parallelism"):
-            key = f"hydra.launcher.{setting}"
-            at_once = OmegaConf.select(composed, key) or at_once
+        for key, count in asked.items():
+            at_once = count or at_once
             # A GPU computes for any number of processes.
             if at_once * threads > allowed and at_once > 1 and OmegaConf.select(composed, "device") != "cuda":
                 raise ConfigError(
