@@ -111,8 +111,7 @@ class Run:
     @property
     def saved_tasks(self) -> list[int]:
         """The tasks whose tensors the run has left, as its `save` had it: all, the last one, or none."""
-        tasks = range(1, len(self.matrix))
-        return [task for task in tasks if self._files.has_left(_file("significance", task))]
+        return self._saved("significance")
 
     @cached_property
     def significance(self) -> Mapping[int, Mapping[str, torch.Tensor]]:
@@ -214,8 +213,11 @@ class Run:
         self._layers = self._layers or layers
         return tensors, layers
 
+    def _saved(self, folder: Folder) -> list[int]:
+        return [task for task in range(1, len(self.matrix)) if self._files.has_left(_file(folder, task))]
+
     def _by_task(self, folder: Folder) -> Mapping[int, Mapping[str, torch.Tensor]]:
-        found = {task: self._tensors(folder, task) for task in self.saved_tasks or [1]}
+        found = {task: self._tensors(folder, task) for task in self._saved(folder) or [1]}
         return _Saved(found, {task: self.path / _file(folder, task) for task in range(1, len(self.matrix))})
 
     def _tensors(self, folder: Folder, task: int) -> dict[str, torch.Tensor]:
