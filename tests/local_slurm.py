@@ -21,7 +21,7 @@ CLUSTER = Path(__file__).parents[1] / "scripts" / "slurm" / "local_cluster.sh"
 SMALL = ["save=all", "benchmark.tasks=2", "benchmark.train_samples=100", "model.hidden=[9]", "train.curve_points=1"]
 SMALL += ["method=ewc"]
 # Enough for something to happen meanwhile, some seconds.
-LONG = [*SMALL, "train.epochs=1000", "checkpoint.minutes=0.02"]
+LONG = [*SMALL, "train.epochs=4000", "checkpoint.minutes=0.005"]
 MEMORY = "hydra.launcher.mem_gb=1"
 
 
